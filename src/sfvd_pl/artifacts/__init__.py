@@ -1,0 +1,42 @@
+"""Artifacts: what passes from one stage to the next, as HDF5 files that say what they are.
+
+Write one with ``ArtifactWriter``: it appears under its name only when it is whole and verified. Read it with
+``Artifact.open``, which checks it cheaply, opens the file lazily in each process, and can go to the workers
+of a DataLoader. Check it to the last byte with ``verify``. Make a long one in pieces with ``ShardSet``, so
+that a stopped run goes on where it was. ``SCHEMAS`` says what every column holds, and ``docs/artifacts.md``
+shows it as tables::
+
+    provenance = Provenance(seed=0, config=config, parents={"source": content_hash(source)},
+    patients=patients) with ArtifactWriter("scenes.h5", Kind.SCENES, provenance) as writer:
+        writer.append("clips/scene", scenes)
+        ...
+    artifact = Artifact.open("scenes.h5", Kind.SCENES)
+    artifact.clip_rows("frames/wire_mask", clip=3)  # (T, H, W)
+    problems = verify("scenes.h5")  # [] when it holds
+
+This package is the only user of h5py.
+"""
+
+from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash
+from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
+from sfvd_pl.artifacts.shards import ShardSet
+from sfvd_pl.artifacts.store import Artifact, content_hash
+from sfvd_pl.artifacts.verify import verify
+from sfvd_pl.artifacts.writer import ArtifactWriter
+
+__all__ = [
+    "AXES",
+    "SCHEMAS",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "ArtifactWriter",
+    "Column",
+    "Kind",
+    "Provenance",
+    "Schema",
+    "ShardSet",
+    "canonical_json",
+    "config_hash",
+    "content_hash",
+    "verify",
+]

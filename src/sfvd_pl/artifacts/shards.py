@@ -1,0 +1,369 @@
+"""Making an artifact in shards: what is done survives a stop, and the whole is put together at the end."""
+
+import hashlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfvd_pl.artifacts.provenance import Provenance, config_hash
+from sfvd_pl.artifacts.rules import Array
+from sfvd_pl.artifacts.schema import GENERATED_KINDS, SCHEMAS, Kind
+from sfvd_pl.artifacts.store import BLOCK_BYTES, Artifact
+from sfvd_pl.artifacts.verify import check_artifact
+from sfvd_pl.artifacts.writer import ArtifactWriter, ShardWriter
+from sfvd_pl.errors import ArtifactError
+
+_log = logging.getLogger(__name__)
+
+_PATTERN = "shard-*.h5"
+
+
+class ShardSet:
+    """A folder of shards of one generated artifact.
+
+    Several processes may write into one folder, as long as each makes other samples.
+
+    Args:
+        folder: Where the shards lie; made with the first one.
+        kind: A kind whose clips carry a sample_id.
+        provenance: That of the whole. A shard with another seed, other settings, parents or patients is
+            foreign.
+        intensity_max: Pixel value of the full intensity.
+
+    Raises:
+        ArtifactError: a kind that isn't generated sample by sample.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], kind: Kind, provenance: Provenance, *, intensity_max: int
+    ) -> None:
+        if kind not in GENERATED_KINDS:
+            raise ArtifactError(
+                "this kind of artifact isn't made in shards",
+                file=folder,
+                key="kind",
+                expected=f"one of {', '.join(sorted(GENERATED_KINDS))}",
+                found=str(kind),
+                remedy="write it with ArtifactWriter",
+            )
+        self.folder = Path(folder)
+        self.kind = Kind(kind)
+        self.provenance = provenance
+        self.intensity_max = int(intensity_max)
+
+    def write(self, sample_ids: Sequence[int], columns: Mapping[str, Array | Sequence[str]]) -> Path:
+        """Write one shard, at once or not at all; one that holds the same samples is replaced.
+
+        Args:
+            sample_ids: Identity of each clip, in order.
+            columns: All columns of the frames table, and those of the clips table that are known by now (the
+                rest comes with ``merge``). May be left out: clips/sample_id; clips/start, which follows from
+                the lengths; clips/length, when all clips are equally long.
+
+        Returns:
+            Path of the shard.
+
+        Raises:
+            ArtifactError: values that break the schema, or that contradict ``sample_ids``.
+        """
+        ids = [int(sample_id) for sample_id in sample_ids]
+        path = self.folder / _shard_name(ids)
+        table = {**columns, "clips/sample_id": np.array(ids, dtype=np.int64)}
+        if "clips/sample_id" in columns and list(columns["clips/sample_id"]) != ids:
+            raise ArtifactError(
+                "the columns belong to other samples",
+                file=path,
+                key="clips/sample_id",
+                expected=ids,
+                found=list(columns["clips/sample_id"]),
+                remedy="pass the same ids in the same order",
+            )
+        if "clips/length" not in table:
+            table["clips/length"] = self._equal_lengths(len(ids), table, path)
+        table.setdefault("clips/start", _starts(np.asarray(table["clips/length"])))
+        writer = ShardWriter(
+            path, self.kind, self.provenance, intensity_max=self.intensity_max, overwrite=True
+        )
+        with writer:
+            for key, values in table.items():
+                writer.write(key, values)
+        return path
+
+    def done(self) -> set[int]:
+        """Ids of the samples that lie in whole shards of this very run.
+
+        A shard that is damaged or foreign is renamed to ``*.rejected``, with a warning; its samples count as
+        missing. The pictures aren't read here: ``merge`` checks every byte.
+        """
+        return {
+            sample_id for shard in self._shards() for sample_id in shard.column("clips/sample_id").tolist()
+        }
+
+    def merge(
+        self,
+        out: str | os.PathLike[str],
+        sample_ids: Sequence[int],
+        *,
+        overwrite: bool = False,
+        extra: Mapping[str, Array | Sequence[str]] | None = None,
+    ) -> Path:
+        """Put the whole artifact together, with its clips in the order of ``sample_ids``.
+
+        Args:
+            out: Final name of the artifact.
+            sample_ids: Every sample that the artifact must hold, each once. Others in the shards are left
+                out.
+            overwrite: Replace an artifact that has this name already.
+            extra: Columns of the clips table, in the order of ``sample_ids``, added to or in place of the
+                shards'.
+
+        Returns:
+            Path of the artifact.
+
+        Raises:
+            ArtifactError: samples are missing, or lie in two shards; a shard is damaged (it is set aside, and
+                its samples are named as missing); a column is missing in the shards and in ``extra``.
+        """
+        ids = [int(sample_id) for sample_id in sample_ids]
+        if len(set(ids)) != len(ids) or not ids:
+            raise ArtifactError(
+                "sample ids must be given once each",
+                file=out,
+                key="sample_ids",
+                expected="at least one id and no repeats",
+                found=f"{len(ids)} ids, {len(set(ids))} different ones",
+                remedy="correct the list",
+            )
+        extra = dict(extra or {})
+        self._check_extra(extra, len(ids), Path(out))
+        shards = [shard for shard in self._shards() if self._deeply_whole(shard)]
+        places = self._locate(shards, ids)
+        writer = ArtifactWriter(
+            out, self.kind, self.provenance, intensity_max=self.intensity_max, overwrite=overwrite
+        )
+        with writer:
+            self._merge_clips(writer, shards, places, extra)
+            for key in SCHEMAS[self.kind].keys:
+                if key.startswith("frames/"):
+                    for rows in _frames_in_order(key, shards, places):
+                        writer.append(key, rows)
+        return Path(out)
+
+    def remove(self) -> None:
+        """Remove every shard, also rejected and partial ones, and the folder if nothing else lies in it."""
+        if not self.folder.is_dir():
+            return
+        for pattern in (_PATTERN, f"{_PATTERN}.rejected*", f".{_PATTERN}.partial-*"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _equal_lengths(self, n_clips: int, table: Mapping[str, Array | Sequence[str]], path: Path) -> Array:
+        n_frames = len(table["frames/wire_mask"]) if "frames/wire_mask" in table else 0
+        if n_clips == 0 or n_frames % n_clips:
+            raise ArtifactError(
+                "the clips' lengths can't be told from the number of frames",
+                file=path,
+                key="clips/length",
+                expected=f"a multiple of {n_clips} frames",
+                found=n_frames,
+                remedy="pass the column clips/length",
+            )
+        return np.full(n_clips, n_frames // n_clips, dtype=np.int64)
+
+    def _shards(self) -> list[Artifact]:
+        """Whole shards of this run, in the order of their names; others are set aside."""
+        found = []
+        for path in sorted(self.folder.glob(_PATTERN)):
+            try:
+                shard = Artifact.open_shard(path, self.kind)
+                problems = self._foreign(shard) or check_artifact(shard, deep=False)
+                shard.close()
+            except ArtifactError as error:
+                problems = [str(error)]
+            if problems:
+                _set_aside(path, problems)
+            else:
+                found.append(shard)
+        return found
+
+    def _foreign(self, shard: Artifact) -> list[str]:
+        """How a shard's origin differs from this run's."""
+        ours = self.provenance
+        pairs = {
+            "config_hash": (config_hash(ours.config), shard.attrs.get("config_hash")),
+            "seed": (ours.seed, shard.attrs.get("seed")),
+            "parents": (ours.parents, shard.parents),
+            "patients": (ours.patients, shard.patients),
+            "intensity_max": (self.intensity_max, shard.attrs.get("intensity_max")),
+        }
+        return [
+            f"{name}: this run has {expected}; the shard has {found}"
+            for name, (expected, found) in pairs.items()
+            if expected != found
+        ]
+
+    def _deeply_whole(self, shard: Artifact) -> bool:
+        try:
+            with shard:
+                problems = check_artifact(shard, deep=True)
+        except ArtifactError as error:
+            problems = [str(error)]
+        if problems:
+            _set_aside(shard.path, problems)
+        return not problems
+
+    def _locate(self, shards: list[Artifact], ids: list[int]) -> list[tuple[int, int]]:
+        """Shard and row in its clips table, for every id."""
+        place: dict[int, tuple[int, int]] = {}
+        for number, shard in enumerate(shards):
+            for row, sample_id in enumerate(shard.column("clips/sample_id").tolist()):
+                if sample_id in place:
+                    raise ArtifactError(
+                        "a sample lies in two shards",
+                        file=self.folder,
+                        key=f"sample_id {sample_id}",
+                        expected="one shard",
+                        found=f"{shards[place[sample_id][0]].path.name} and {shard.path.name}",
+                        remedy="remove one of the two shards",
+                    )
+                place[sample_id] = (number, row)
+            shard.close()
+        missing = [sample_id for sample_id in ids if sample_id not in place]
+        if missing:
+            shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
+            raise ArtifactError(
+                "samples are missing",
+                file=self.folder,
+                key="sample_id",
+                expected=f"{len(ids)} samples",
+                found=f"{len(missing)} missing: {shown}",
+                remedy="run the stage again: it makes the missing samples only",
+            )
+        return [place[sample_id] for sample_id in ids]
+
+    def _check_extra(self, extra: Mapping[str, Any], n_clips: int, out: Path) -> None:
+        allowed = {key for key in SCHEMAS[self.kind].keys if key.startswith("clips/")}
+        allowed -= {"clips/sample_id", "clips/start", "clips/length"}
+        for key, values in extra.items():
+            if key not in allowed or len(values) != n_clips:
+                raise ArtifactError(
+                    "this column can't be added while merging",
+                    file=out,
+                    key=key,
+                    expected=f"{n_clips} rows of one of {', '.join(sorted(allowed))}",
+                    found=f"{len(values)} rows",
+                    remedy="pass one row a sample, in the order of sample_ids",
+                )
+
+    def _merge_clips(
+        self,
+        writer: ArtifactWriter,
+        shards: list[Artifact],
+        places: list[tuple[int, int]],
+        extra: Mapping[str, Any],
+    ) -> None:
+        """Write the clips table; the pictures in it go row by row, the rest at once."""
+        for key in SCHEMAS[self.kind].keys:
+            if not key.startswith("clips/") or key == "clips/start":
+                continue
+            if key in extra:
+                writer.write(key, extra[key])
+                continue
+            lacking = next((shards[number] for number, _ in places if key not in shards[number].keys), None)
+            if lacking is not None:
+                raise ArtifactError(
+                    "a column is missing",
+                    file=lacking.path,
+                    key=key,
+                    remedy="write it into every shard, or pass it as extra",
+                )
+            if SCHEMAS[self.kind].by_key[key].streamed:
+                for number, row in places:
+                    writer.append(key, shards[number].rows(key, row, row + 1))
+                    shards[number].close()
+                continue
+            writer.write(key, _gather(key, shards, places))
+            if key == "clips/length":
+                writer.write("clips/start", _starts(_gather(key, shards, places)))
+
+
+def _gather(key: str, shards: list[Artifact], places: list[tuple[int, int]]) -> Array:
+    """A small column in merged order."""
+    used = sorted({number for number, _ in places})
+    columns = {}
+    for number in used:
+        columns[number] = shards[number].column(key)
+        shards[number].close()
+    first = np.cumsum([0, *(len(columns[number]) for number in used)])
+    offset = dict(zip(used, first.tolist(), strict=False))
+    whole = np.concatenate([columns[number] for number in used])
+    merged: Array = whole[np.array([offset[number] + row for number, row in places])]
+    return merged
+
+
+def _frames_in_order(key: str, shards: list[Artifact], places: list[tuple[int, int]]) -> Iterator[Array]:
+    """A frames column in merged order, in blocks: frames that lie together are read together."""
+    for number, start, stop in _runs(shards, places):
+        shard = shards[number]
+        facts = shard.facts[key]
+        row_bytes = int(np.prod(facts.shape[1:], dtype=np.int64)) * np.dtype(facts.dtype).itemsize
+        step = max(1, BLOCK_BYTES // row_bytes)
+        for first in range(start, stop, step):
+            yield shard.rows(key, first, min(first + step, stop))
+        shard.close()
+
+
+def _runs(shards: list[Artifact], places: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Shard, first frame and end of each stretch of frames; clips that lie together make one stretch."""
+    current: tuple[int, int, int] | None = None
+    for number, row in places:
+        start = int(shards[number].column("clips/start")[row])
+        stop = start + int(shards[number].column("clips/length")[row])
+        shards[number].close()
+        if current is not None and current[0] == number and current[2] == start:
+            current = (number, current[1], stop)
+            continue
+        if current is not None:
+            yield current
+        current = (number, start, stop)
+    if current is not None:
+        yield current
+
+
+def _starts(lengths: Array) -> Array:
+    """First row of each clip when the clips follow one another."""
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+
+
+def _shard_name(ids: list[int]) -> str:
+    """Name from the first and last id; other than consecutive ids are told apart by a digest of the list."""
+    if not ids or min(ids) < 0:
+        raise ArtifactError(
+            "a shard needs sample ids", key="sample_ids", expected="at least one id, none negative", found=ids
+        )
+    name = f"shard-{ids[0]:08d}-{ids[-1]:08d}"
+    if ids != list(range(ids[0], ids[0] + len(ids))):
+        name += f"-{hashlib.sha256(str(ids).encode()).hexdigest()[:8]}"
+    return f"{name}.h5"
+
+
+def _set_aside(path: Path, problems: list[str]) -> None:
+    """Rename a shard that can't be used, and say so."""
+    target, number = path.with_name(f"{path.name}.rejected"), 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.rejected{number}")
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return  # another process of this run has set it aside just now
+    message = f"{path.name} was set aside as {target.name}, its samples will be made anew: {problems[0]}"
+    _log.warning(message)
+    warnings.warn(message, UserWarning, stacklevel=3)

@@ -1,0 +1,152 @@
+"""Checking that an artifact is what it says: structure, provenance, values, and every byte."""
+
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sfvd_pl.artifacts.hashing import ColumnDigest
+from sfvd_pl.artifacts.provenance import config_hash
+from sfvd_pl.artifacts.rules import Array, check_table, check_values
+from sfvd_pl.artifacts.schema import Column
+from sfvd_pl.artifacts.store import Artifact, content_hash
+from sfvd_pl.errors import ArtifactError
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    deep: bool = True,
+    parents: Mapping[str, Path] | None = None,
+    progress: bool = False,
+) -> list[str]:
+    """Check an artifact.
+
+    Args:
+        path: The file.
+        deep: Read all of it, hash every byte anew and check every pixel; else check the structure, the
+            provenance and the tables only.
+        parents: Files it should have been made from, by name; their content hashes are compared with those
+            that it recorded.
+        progress: Show a progress bar.
+
+    Returns:
+        The problems found, one text each; empty when the artifact holds.
+    """
+    try:
+        with Artifact.open(path) as artifact:
+            return [
+                *check_artifact(artifact, deep=deep, progress=progress),
+                *_check_parents(artifact, parents or {}),
+            ]
+    except ArtifactError as error:
+        return [str(error)]
+
+
+def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) -> list[str]:
+    """Problems of an opened artifact or shard; see ``verify``.
+
+    Raises:
+        ArtifactError: a column can't be read.
+    """
+    problems = _check_attributes(artifact)
+    if problems:
+        return problems
+    schema = artifact.schema
+    tables = {key: artifact.column(key) for key in artifact.keys if not schema.by_key[key].streamed}
+    for key, values in tables.items():
+        problems += check_values(schema.by_key[key], values, artifact.intensity_max)
+        problems += _check_digest(artifact, key, ColumnDigest(), values)
+    problems += check_table(artifact.kind, tables, artifact.dims)
+    if deep:
+        pictures = [schema.by_key[key] for key in artifact.keys if schema.by_key[key].streamed]
+        size = sum(_column_bytes(artifact, column) for column in pictures)
+        with tqdm(
+            total=size, unit="B", unit_scale=True, desc=f"verify {artifact.path.name}", disable=not progress
+        ) as bar:
+            for column in pictures:
+                problems += _check_pictures(artifact, column, tables.get("frames/annotated"), bar)
+    return problems
+
+
+def _column_bytes(artifact: Artifact, column: Column) -> int:
+    facts = artifact.facts[column.key]
+    return int(np.prod(facts.shape, dtype=np.int64)) * np.dtype(facts.dtype).itemsize
+
+
+def _check_attributes(artifact: Artifact) -> list[str]:
+    """The provenance must be readable and agree with itself."""
+    try:
+        digest = config_hash(artifact.config)
+        texts = [*artifact.parents.items(), *((name,) for name in artifact.patients)]
+        maximum, _ = artifact.intensity_max, artifact.seed
+    except (KeyError, TypeError, ValueError, json.JSONDecodeError) as error:
+        return [f"attributes: expected seed, intensity_max, config, parents and patients; found {error!r}"]
+    problems = []
+    if artifact.attrs.get("config_hash") != digest:
+        problems.append(f"config_hash: expected {digest}; found {artifact.attrs.get('config_hash')}")
+    if not all(isinstance(text, str) for group in texts for text in group):
+        problems.append("parents, patients: expected texts; found other values")
+    if not 1 <= maximum <= 65535:
+        problems.append(f"intensity_max: expected 1 to 65535; found {maximum}")
+    return problems
+
+
+def _check_digest(artifact: Artifact, key: str, digest: ColumnDigest, values: Array) -> list[str]:
+    digest.update(values)
+    return _compare_digest(artifact, key, digest)
+
+
+def _compare_digest(artifact: Artifact, key: str, digest: ColumnDigest) -> list[str]:
+    expected, found = artifact.facts[key].sha256, digest.hexdigest()
+    if found == expected:
+        return []
+    return [f"{key}: the content was changed: expected SHA-256 {expected}; found {found}"]
+
+
+def _check_pictures(
+    artifact: Artifact, column: Column, annotated: Array | None, bar: "tqdm[None]"
+) -> list[str]:
+    """Walk through a column of pictures once; a second thread hashes a block while the next one is read."""
+    digest = ColumnDigest()
+    problems: list[str] = []
+    hashed: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for first, block in artifact.blocks(column.key):
+            if hashed is not None:
+                hashed.result()
+            hashed = pool.submit(digest.update, block)
+            if not problems:
+                problems += check_values(column, block, artifact.intensity_max, first)
+                if column.key == "frames/wire_mask" and annotated is not None:
+                    problems += _check_annotated(block, annotated[first : first + len(block)], first)
+            bar.update(block.nbytes)
+    return [*problems, *_compare_digest(artifact, column.key, digest)]
+
+
+def _check_annotated(masks: Array, annotated: Array, first: int) -> list[str]:
+    """Where a frame isn't annotated, its mask must be empty."""
+    bare = np.flatnonzero(~annotated)
+    drawn = bare[masks[bare].any(axis=(1, 2))]
+    if len(drawn) == 0:
+        return []
+    row = first + int(drawn[0])
+    return [f"frames/wire_mask: expected an empty mask where annotated is false; found pixels in row {row}"]
+
+
+def _check_parents(artifact: Artifact, parents: Mapping[str, Path]) -> list[str]:
+    problems = []
+    for name, path in parents.items():
+        try:
+            found = content_hash(path)
+        except ArtifactError as error:
+            problems.append(f"parents[{name!r}]: {error}")
+            continue
+        recorded = artifact.parents.get(name, "no parent of this name")
+        if recorded != found:
+            problems.append(f"parents[{name!r}]: made from {recorded}; {path} now holds {found}")
+    return problems
