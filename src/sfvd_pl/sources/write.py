@@ -1,0 +1,374 @@
+"""From clips to ``source.h5``: splits by patient, which clips are labelled, padding, visibility."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from sfvd_pl.artifacts import ArtifactWriter, Kind, Provenance
+from sfvd_pl.errors import SourceError
+from sfvd_pl.metrics.visibility import clip_visibility
+from sfvd_pl.sources.clip import Clip
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How patients are split and how many training clips keep their labels.
+
+    Args:
+        val_fraction: Share of the patients for validation.
+        test_fraction: Share of the patients for the test.
+        labelled_fraction: Share of the annotated training clips whose masks training may use.
+
+    Raises:
+        SourceError: A fraction is out of range, or nothing is left for training.
+    """
+
+    val_fraction: float = 0.2
+    test_fraction: float = 0.25
+    labelled_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the fractions."""
+        for key in ("val_fraction", "test_fraction"):
+            value = getattr(self, key)
+            if not 0 < value < 1:
+                raise SourceError("a split needs a share", key=key, expected="between 0 and 1", found=value)
+        if self.val_fraction + self.test_fraction >= 1:
+            found = self.val_fraction + self.test_fraction
+            raise SourceError(
+                "no patient is left for training",
+                key="val_fraction + test_fraction",
+                expected="< 1",
+                found=found,
+            )
+        if not 0 < self.labelled_fraction <= 1:
+            found = self.labelled_fraction
+            raise SourceError(
+                "no clip is left with labels", key="labelled_fraction", expected="0 < f <= 1", found=found
+            )
+
+
+@dataclass(frozen=True)
+class ClipMeta:
+    """What the choice of labelled clips needs to know of a clip."""
+
+    name: str
+    patient: str
+    split: str
+    annotated: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was written.
+
+    Args:
+        path: The artifact.
+        patients: Split to the names of its patients.
+        clips, frames: How many in all.
+        annotated, labelled: Clips with at least one annotated frame, and those whose masks training may use.
+        frame_shape: Height and width in the artifact, px.
+        visibility: Deciles 10, 50 and 90 of the annotated frames' CNR; NaN where none could be measured.
+        warnings: What a user should look at.
+    """
+
+    path: Path
+    patients: Mapping[str, tuple[str, ...]]
+    clips: int
+    frames: int
+    annotated: int
+    labelled: int
+    frame_shape: tuple[int, int]
+    visibility: tuple[float, float, float]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """A few lines for the terminal."""
+        height, width = self.frame_shape
+        low, middle, high = self.visibility
+        lines = [
+            f"{self.path}: {self.clips} clips, {self.frames} frames of {height} x {width}",
+            *(
+                f"  {split}: {len(names)} patients ({', '.join(names)})"
+                for split, names in self.patients.items()
+            ),
+            f"  annotated clips: {self.annotated}, labelled: {self.labelled}",
+            f"  visibility (CNR), deciles 10/50/90: {low:.2f} / {middle:.2f} / {high:.2f}",
+            *(f"  warning: {warning}" for warning in self.warnings),
+        ]
+        return "\n".join(lines)
+
+
+def assign_splits(
+    patients: Iterable[str], config: SplitConfig, seed: int, *, annotated: Collection[str] | None = None
+) -> dict[str, str]:
+    """Give every patient to train, val or test; at least one to each.
+
+    The order in which patients are given doesn't matter: they are ranked by a hash of (seed, patient).
+    Validation and test need labels, so they take annotated patients first, after training has been left one.
+
+    Args:
+        patients: Names, repeats allowed.
+        config: Fractions, of the annotated patients where there are three or more of them, else of all.
+        seed: Another seed gives another split.
+        annotated: Patients with annotated clips; None where all have.
+
+    Raises:
+        SourceError: Fewer than three patients.
+    """
+    names = sorted(set(patients), key=lambda patient: _rank(seed, "split", patient))
+    if len(names) < 3:
+        raise SourceError(
+            "too few patients to split",
+            expected="at least 3: one each to train, validate and test",
+            found=f"{len(names)} ({', '.join(names)})",
+            remedy="add patients; frames of one patient must not lie on both sides of a split",
+        )
+    labelled = [name for name in names if annotated is None or name in set(annotated)]
+    others = [name for name in names if name not in set(labelled)]
+    pool = len(labelled) if len(labelled) >= 3 else len(names)
+    n_test = max(1, round(config.test_fraction * pool))
+    n_val = max(1, round(config.val_fraction * pool))
+    while n_test + n_val > pool - 1:
+        n_test, n_val = (n_test - 1, n_val) if n_test >= n_val else (n_test, n_val - 1)
+    queue = labelled[1:] + others + labelled[:1]
+    test, val = set(queue[:n_test]), set(queue[n_test : n_test + n_val])
+    return {name: "test" if name in test else "val" if name in val else "train" for name in sorted(names)}
+
+
+def draw_labelled(clips: Sequence[ClipMeta], fraction: float, seed: int) -> dict[str, bool]:
+    """Which clips are labelled: a share of the annotated training clips, all annotated ones of val and test.
+
+    Systematic sampling over patients: each patient's clips, shuffled, are spread evenly over [0, 1) from a
+    start of the patient's own, and the lowest are taken. So every patient keeps its share up to rounding,
+    the total is the rounded share of all (at least one), and a smaller fraction's clips are among a larger
+    one's.
+
+    Args:
+        clips: All clips, in any order.
+        fraction: 0 < fraction <= 1.
+        seed: Another seed draws others.
+
+    Returns:
+        Name of each clip to whether it is labelled.
+    """
+    place: dict[str, float] = {}
+    by_patient: dict[str, list[str]] = {}
+    for clip in clips:
+        if clip.annotated and clip.split == "train":
+            by_patient.setdefault(clip.patient, []).append(clip.name)
+    for patient, names in by_patient.items():
+        start = _rank(seed, "start", patient) / 2**64
+        for k, name in enumerate(sorted(names, key=lambda name: _rank(seed, "labelled", name))):
+            place[name] = (k + start) / len(names)
+    count = max(1, round(fraction * len(place)))
+    chosen = set(sorted(place, key=lambda name: (place[name], name))[:count])
+    return {clip.name: clip.annotated and (clip.split != "train" or clip.name in chosen) for clip in clips}
+
+
+def write_source(
+    path: str | Path,
+    clips: Iterable[Clip],
+    *,
+    split: SplitConfig,
+    seed: int,
+    config: dict[str, Any],
+    overwrite: bool = False,
+    progress: bool = True,
+    frame_shape: tuple[int, int] | None = None,
+) -> Summary:
+    """Write clips as a source artifact, one clip in memory at a time.
+
+    Args:
+        path: The artifact's name.
+        clips: A folder scan, a list, or the simulator's iterator.
+        split: Fractions.
+        seed: Decides splits and labelled clips; also recorded.
+        config: Settings to record, JSON types only.
+        overwrite: Replace an existing artifact.
+        progress: Show a bar.
+        frame_shape: Height and width to pad to. Where it isn't given it is ``clips.frame_shape`` if there is
+            one, the largest size where the clips can be gone through twice, and the first clip's size
+            otherwise.
+
+    Returns:
+        What was written and what to look at.
+
+    Raises:
+        SourceError: No clips, no annotated frame, fewer than three patients, a name twice, mixed pixel types,
+            or a clip larger than ``frame_shape``.
+        ArtifactError: The file exists, or can't be written.
+    """
+    shape = frame_shape or _largest(clips)
+    stream = iter(clips)
+    first = next(stream, None)
+    if first is None:
+        raise SourceError(
+            "there are no clips", file=path, remedy="check the folder or the simulator's settings"
+        )
+    table = _Table(path, shape or first.frame_shape, first)
+    recorded = {**config, "split": asdict(split)}
+    provenance = Provenance(seed=seed, config=recorded, parents={}, patients=())
+    writer = ArtifactWriter(
+        path, Kind.SOURCE, provenance, intensity_max=first.intensity_max, overwrite=overwrite
+    )
+    total = len(clips) if isinstance(clips, Sized) else None
+    with writer:
+        for clip in tqdm(chain([first], stream), "source", total, disable=not progress, unit="clip"):
+            table.add(writer, clip)
+        splits, labelled = table.settle(split, seed)
+        table.write_columns(writer, splits, labelled)
+        # who is in it is known only now that the stream has ended
+        writer.provenance = replace(provenance, patients=tuple(sorted(splits)))
+    return table.summary(splits, labelled)
+
+
+class _Table:
+    """The clip table while frames stream past."""
+
+    def __init__(self, path: str | Path, shape: tuple[int, int], first: Clip) -> None:
+        self.path, self.shape = Path(path), shape
+        self.dtype, self.intensity_max = first.image.dtype, first.intensity_max
+        self.names: list[str] = []
+        self.patients: list[str] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.lengths: list[int] = []
+        self.numbers: list[tuple[float, float]] = []
+        self.annotated: list[bool] = []
+        self.visibility: list[npt.NDArray[np.float32]] = []
+
+    def add(self, writer: ArtifactWriter, clip: Clip) -> None:
+        """Write a clip's frames and remember the rest."""
+        self._check(clip)
+        height, width = clip.frame_shape
+        padding = ((0, 0), (0, self.shape[0] - height), (0, self.shape[1] - width))
+        seen = np.full(len(clip), np.nan)
+        if clip.annotated.any():  # measured before padding: repeated edge pixels have no noise of their own
+            seen[clip.annotated] = clip_visibility(clip.image[clip.annotated], clip.wire_mask[clip.annotated])
+        writer.append("frames/image", np.pad(clip.image, padding, mode="edge"))
+        writer.append("frames/wire_mask", np.pad(clip.wire_mask, padding))
+        writer.append("frames/annotated", clip.annotated)
+        writer.append("frames/visibility", seen.astype(np.float32))
+        self.names.append(clip.name)
+        self.patients.append(clip.patient)
+        self.sizes.append((height, width))
+        self.lengths.append(len(clip))
+        self.numbers.append((clip.fps, clip.spacing_mm))
+        self.annotated.append(bool(clip.annotated.any()))
+        self.visibility.append(seen.astype(np.float32))
+
+    def _check(self, clip: Clip) -> None:
+        if clip.name in self.names:
+            raise SourceError("two clips of one name", file=self.path, key="name", found=clip.name)
+        if (clip.image.dtype, clip.intensity_max) != (self.dtype, self.intensity_max):
+            raise SourceError(
+                f"clip {clip.name!r} has another pixel type than the first",
+                key="intensity_max",
+                expected=f"{self.dtype} up to {self.intensity_max}",
+                found=f"{clip.image.dtype} up to {clip.intensity_max}",
+                remedy="keep 8 bit and 16 bit runs in data sets of their own",
+            )
+        if clip.frame_shape[0] > self.shape[0] or clip.frame_shape[1] > self.shape[1]:
+            raise SourceError(
+                f"clip {clip.name!r} is larger than the frames of the artifact",
+                key="frame_shape",
+                expected=f"at most {self.shape}",
+                found=clip.frame_shape,
+                remedy="pass frame_shape, or clips that can be gone through twice",
+            )
+
+    def settle(self, split: SplitConfig, seed: int) -> tuple[dict[str, str], dict[str, bool]]:
+        """Split of every patient, and which clips are labelled."""
+        if not any(self.annotated):
+            raise SourceError(
+                "no frame of any clip has a mask",
+                file=self.path,
+                expected="masks/<same stem>.png for at least one picture",
+                found=f"{len(self.names)} clips without",
+                remedy="annotate some frames; without a labelled wire nothing can be learned about wires",
+            )
+        pairs = list(zip(self.patients, self.annotated, strict=True))
+        splits = assign_splits(self.patients, split, seed, annotated={who for who, known in pairs if known})
+        metas = [
+            ClipMeta(name, who, splits[who], known)
+            for name, (who, known) in zip(self.names, pairs, strict=True)
+        ]
+        return splits, draw_labelled(metas, split.labelled_fraction, seed)
+
+    def write_columns(
+        self, writer: ArtifactWriter, splits: dict[str, str], labelled: dict[str, bool]
+    ) -> None:
+        """Write every column with one row a clip."""
+        lengths = np.array(self.lengths, np.int64)
+        sizes = np.array(self.sizes, np.int64)
+        numbers = np.array(self.numbers, np.float32)
+        writer.write("clips/name", self.names)
+        writer.write("clips/patient", self.patients)
+        writer.write("clips/start", np.cumsum(lengths) - lengths)
+        writer.write("clips/length", lengths)
+        writer.write("clips/split", [splits[who] for who in self.patients])
+        writer.write("clips/labelled", np.array([labelled[name] for name in self.names], np.bool_))
+        writer.write("clips/fps", numbers[:, 0])
+        writer.write("clips/spacing_mm", numbers[:, 1])
+        writer.write("clips/height", sizes[:, 0])
+        writer.write("clips/width", sizes[:, 1])
+        # padding is at the bottom and the right, so that pixels keep their coordinates
+        writer.write("clips/affine", np.tile(np.eye(2, 3), (len(self.names), 1, 1)))
+
+    def summary(self, splits: dict[str, str], labelled: dict[str, bool]) -> Summary:
+        """What the user is told."""
+        known = np.concatenate(self.visibility)
+        known = known[np.isfinite(known)]
+        deciles = np.quantile(known, (0.1, 0.5, 0.9)) if known.size else np.full(3, np.nan)
+        return Summary(
+            path=self.path,
+            patients={
+                which: tuple(sorted(who for who in splits if splits[who] == which)) for which in SPLITS
+            },
+            clips=len(self.names),
+            frames=sum(self.lengths),
+            annotated=sum(self.annotated),
+            labelled=sum(labelled.values()),
+            frame_shape=self.shape,
+            visibility=(float(deciles[0]), float(deciles[1]), float(deciles[2])),
+            warnings=tuple(self._warnings(splits)),
+        )
+
+    def _warnings(self, splits: dict[str, str]) -> Iterator[str]:
+        for name, seen in zip(self.names, self.visibility, strict=True):
+            if np.isfinite(seen).any() and float(np.nanmedian(seen)) < 0:
+                yield (
+                    f"clip {name!r}: the labelled wire is brighter than its surroundings; "
+                    "if the run's grey values are inverted, invert its pictures"
+                )
+        for which in SPLITS:
+            if not any(
+                known and splits[who] == which
+                for who, known in zip(self.patients, self.annotated, strict=True)
+            ):
+                yield f"no annotated clip in {which}: too few patients have masks"
+
+
+def _largest(clips: Iterable[Clip]) -> tuple[int, int] | None:
+    """Largest height and width, None where it can't be known before the stream ends."""
+    shape = getattr(clips, "frame_shape", None)
+    if shape is not None:
+        return int(shape[0]), int(shape[1])
+    if isinstance(clips, Iterator):
+        return None
+    sizes = np.array([clip.frame_shape for clip in clips])
+    return (int(sizes[:, 0].max()), int(sizes[:, 1].max())) if len(sizes) else None
+
+
+def _rank(seed: int, purpose: str, name: str) -> int:
+    """A number of 64 bit that depends on seed, purpose and name only."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{name}".encode()).digest()[:8], "big")

@@ -1,0 +1,47 @@
+"""Frames a second of the simulator on this machine: ``python -m tests.bench.bench_phantom [seconds]``."""
+
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle
+
+from sfvd_pl.sources import PhantomConfig, simulate_clips, simulate_wire_masks
+
+
+def clip_rate(size: int, seconds: float, seed: int = 0) -> tuple[float, float]:
+    """Frames of ``size`` x ``size`` a second and a CPU second in one process, set-up of clips included."""
+    spacing = 0.277 if size < 192 else 0.3
+    config = PhantomConfig(patients=100_000, height=size, width=size, spacing_mm=spacing)
+    start, cpu, frames = time.perf_counter(), time.process_time(), 0
+    for clip in simulate_clips(config, seed):
+        frames += len(clip)
+        if time.perf_counter() - start > seconds:
+            break
+    return frames / (time.perf_counter() - start), frames / (time.process_time() - cpu)
+
+
+def mask_rate(size: int, seconds: float) -> float:
+    """Frames of wire masks a second in one process, 16 a sequence."""
+    start, frames = time.perf_counter(), 0
+    for seed in cycle(range(1_000_000)):
+        frames += len(simulate_wire_masks(seed, 16, size, size))
+        if time.perf_counter() - start > seconds:
+            break
+    return frames / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print a table."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+    for size in (96, 256):
+        wall, cpu = clip_rate(size, seconds)
+        print(f"clips {size:3d} x {size:3d}, 1 process:   {wall:7.0f} frames/s, {cpu:.0f} a CPU second")
+        with ProcessPoolExecutor(2) as pool:
+            rates = list(pool.map(clip_rate, (size, size), (seconds, seconds), (0, 1)))
+        print(f"clips {size:3d} x {size:3d}, 2 processes: {sum(wall for wall, _ in rates):7.0f} frames/s")
+    for size in (64, 256):
+        print(f"masks {size:3d} x {size:3d}, 1 process:   {mask_rate(size, seconds):7.0f} frames/s")
+
+
+if __name__ == "__main__":
+    main()

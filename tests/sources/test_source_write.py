@@ -1,0 +1,230 @@
+"""Splits, labelled clips, and ``source.h5`` read back."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfvd_pl.artifacts import Artifact, Kind, verify
+from sfvd_pl.errors import ArtifactError, SourceError
+from sfvd_pl.metrics.visibility import wire_visibility
+from sfvd_pl.sources import ClipMeta, SplitConfig, assign_splits, draw_labelled, write_source
+
+NAMES = [f"p{k}" for k in range(20)]
+
+
+def metas(patients: int = 10, clips: int = 4) -> list[ClipMeta]:
+    """Annotated training clips, and one each that isn't annotated or belongs to the test."""
+    known = [ClipMeta(f"p{p}/r{c}", f"p{p}", "train", True) for p in range(patients) for c in range(clips)]
+    return [*known, ClipMeta("p0/x", "p0", "train", False), ClipMeta("t/r0", "t", "test", True),
+            ClipMeta("t/x", "t", "test", False)]  # fmt: skip
+
+
+def test_splits_are_shares_whatever_the_order() -> None:
+    splits = assign_splits(NAMES, SplitConfig(), 0)
+    assert Counter(splits.values()) == {"train": 11, "val": 4, "test": 5}
+    shuffled = NAMES * 2
+    random.Random(1).shuffle(shuffled)
+    assert assign_splits(shuffled, SplitConfig(), 0) == splits
+    assert assign_splits(NAMES, SplitConfig(), 1) != splits
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7])
+@pytest.mark.parametrize("fractions", [(0.01, 0.01), (0.45, 0.5), (0.2, 0.25)])
+def test_every_split_has_somebody(count: int, fractions: tuple[float, float]) -> None:
+    for seed in range(5):
+        splits = assign_splits(NAMES[:count], SplitConfig(*fractions), seed)
+        assert set(splits.values()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("known", [3, 4, 9])
+def test_annotated_patients_reach_every_split(known: int) -> None:
+    for seed in range(10):
+        annotated = set(NAMES[:known])
+        splits = assign_splits(NAMES, SplitConfig(), seed, annotated=annotated)
+        assert {splits[name] for name in annotated} == {"train", "val", "test"}
+        assert all(splits[name] == "train" for name in NAMES[known:]), (
+            "unlabelled frames train, they measure nothing"
+        )
+
+
+def test_one_annotated_patient_goes_to_training() -> None:
+    for seed in range(10):
+        assert assign_splits(NAMES, SplitConfig(), seed, annotated={"p3"})["p3"] == "train"
+
+
+def test_two_patients_cannot_be_split() -> None:
+    with pytest.raises(SourceError, match="too few patients"):
+        assign_splits(["a", "b", "a"], SplitConfig(), 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"val_fraction": 0.0},
+        {"test_fraction": 1.0},
+        {"val_fraction": 0.5, "test_fraction": 0.5},
+        {"labelled_fraction": 0.0},
+        {"labelled_fraction": 1.01},
+    ],
+)
+def test_impossible_fractions_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(SourceError):
+        SplitConfig(**change)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.25, 0.5, 0.8, 1.0])
+def test_labelled_clips_are_a_share_of_every_patient(fraction: float) -> None:
+    for seed in range(6):
+        chosen = draw_labelled(metas(), fraction, seed)
+        training = [name for name, yes in chosen.items() if yes and name.startswith("p")]
+        assert len(training) == max(1, round(fraction * 40))
+        counts = Counter(name.split("/")[0] for name in training)
+        share = 4 * len(training) / 40
+        assert all(np.floor(share) - 1 <= counts[f"p{p}"] <= np.ceil(share) + 1 for p in range(10))
+        assert not chosen["p0/x"] and chosen["t/r0"] and not chosen["t/x"]
+
+
+def test_a_patient_with_many_clips_keeps_the_same_share() -> None:
+    sizes = {"big": 20, "a": 4, "b": 4, "c": 4}
+    clips = [ClipMeta(f"{who}/r{k}", who, "train", True) for who, size in sizes.items() for k in range(size)]
+    for seed in range(6):
+        counts = Counter(name.split("/")[0] for name, yes in draw_labelled(clips, 0.5, seed).items() if yes)
+        assert all(abs(counts[who] - size / 2) <= 1 for who, size in sizes.items())
+
+
+def test_fewer_labels_are_among_more_and_order_does_not_matter() -> None:
+    sets = []
+    for fraction in (0.1, 0.3, 0.7):
+        chosen = draw_labelled(metas(), fraction, 2)
+        assert chosen == draw_labelled(metas()[::-1], fraction, 2)
+        sets.append({name for name, yes in chosen.items() if yes})
+    assert sets[0] < sets[1] < sets[2]
+    assert draw_labelled(metas(), 0.3, 3) != draw_labelled(metas(), 0.3, 2)
+
+
+def clips_of(make_clip, patients: int = 4):
+    """Four patients with two clips; the second of p0 has no labels, that of p1 is smaller."""
+    clips = [make_clip(f"p{p}", f"r{r}") for p in range(patients) for r in range(2)]
+    clips[1] = make_clip("p0", "r1", annotated=False)
+    clips[3] = make_clip("p1", "r1", shape=(2, 30, 36))
+    return clips
+
+
+def write(path: Path, clips, **changes):
+    """``write_source`` with the usual arguments."""
+    return write_source(
+        path, clips, **{"split": SplitConfig(), "seed": 7, "config": {"a": 1}, "progress": False, **changes}
+    )
+
+
+def test_source_is_read_back_whole(tmp_path: Path, make_clip) -> None:
+    clips = clips_of(make_clip)
+    summary = write(tmp_path / "source.h5", clips)
+    assert verify(tmp_path / "source.h5") == []
+    source = Artifact.open(tmp_path / "source.h5", Kind.SOURCE)
+    assert (source.n_clips, source.n_frames, source.frame_shape) == (8, 23, (32, 40))
+    assert source.seed == 7 and source.config["a"] == 1 and source.config["split"]["test_fraction"] == 0.25
+    assert source.patients == ("p0", "p1", "p2", "p3")
+    for k, clip in enumerate(clips):
+        height, width = clip.frame_shape
+        image, wire = source.clip_rows("frames/image", k), source.clip_rows("frames/wire_mask", k)
+        assert np.array_equal(image[:, :height, :width], clip.image)
+        assert np.array_equal(wire[:, :height, :width], clip.wire_mask) and wire.sum() == clip.wire_mask.sum()
+        assert (image[:, height:, :width] == image[:, height - 1 : height, :width]).all()
+        assert (image[:, :, width:] == image[:, :, width - 1 : width]).all()
+        seen = source.clip_rows("frames/visibility", k)
+        for frame, value in enumerate(seen):
+            if clip.annotated[frame]:
+                assert value == pytest.approx(
+                    wire_visibility(clip.image[frame], clip.wire_mask[frame]), rel=1e-5
+                )
+            else:
+                assert np.isnan(value)
+    assert source.column("clips/height").tolist() == [32, 32, 32, 30, 32, 32, 32, 32]
+    assert np.array_equal(source.column("clips/affine")[3], [[1, 0, 0], [0, 1, 0]])
+    assert source.column("clips/labelled").tolist() == [True, False] + [True] * 6
+    split = dict(zip(source.column("clips/patient"), source.column("clips/split"), strict=True))
+    assert set(split.values()) == {"train", "val", "test"}
+    assert (summary.clips, summary.frames, summary.annotated, summary.labelled) == (8, 23, 7, 7)
+    assert summary.warnings == () and "8 clips, 23 frames of 32 x 40" in str(summary)
+
+
+def test_same_clips_same_hash_from_a_stream(tmp_path: Path, make_clip) -> None:
+    clips = clips_of(make_clip)
+    write(tmp_path / "list.h5", clips)
+    write(tmp_path / "stream.h5", iter(clips))
+    write(tmp_path / "given.h5", iter(clips), frame_shape=(32, 40))
+    hashes = {Artifact.open(tmp_path / f"{name}.h5").content_hash for name in ("list", "stream", "given")}
+    assert len(hashes) == 1
+
+
+def test_sixteen_bit_source(tmp_path: Path, make_clip) -> None:
+    write(tmp_path / "s.h5", [make_clip(p, top=4095) for p in "abc"])
+    source = Artifact.open(tmp_path / "s.h5")
+    assert source.intensity_max == 4095 and source.rows("frames/image", 0, 1).dtype == np.uint16
+
+
+def test_a_bright_wire_is_named(tmp_path: Path, make_clip) -> None:
+    clips = [make_clip("a"), make_clip("b", bright=True), make_clip("c")]
+    (warning,) = write(tmp_path / "s.h5", clips).warnings
+    assert "'b/r01'" in warning and "brighter" in warning
+    stored = Artifact.open(tmp_path / "s.h5").clip_rows("frames/image", 1)
+    assert np.array_equal(stored, clips[1].image), "nothing is inverted silently"
+
+
+def test_too_few_annotated_patients_is_a_warning(tmp_path: Path, make_clip) -> None:
+    clips = [make_clip("a"), *(make_clip(p, annotated=False) for p in "bcd")]
+    warnings = write(tmp_path / "s.h5", clips).warnings
+    assert [w.split(":")[0] for w in warnings] == ["no annotated clip in val", "no annotated clip in test"]
+
+
+def test_an_existing_source_is_kept_unless_asked(tmp_path: Path, make_clip) -> None:
+    clips = [make_clip(p) for p in "abc"]
+    write(tmp_path / "s.h5", clips)
+    with pytest.raises(ArtifactError):
+        write(tmp_path / "s.h5", clips)
+    assert write(tmp_path / "s.h5", clips, overwrite=True).clips == 3
+
+
+def bad_clips(kind: str, make_clip) -> list:
+    """Clips that can't make a source."""
+    clips = [make_clip(p) for p in "abc"]
+    if kind == "none":
+        return []
+    if kind == "no labels":
+        return [make_clip(p, annotated=False) for p in "abc"]
+    if kind == "one patient":
+        return [make_clip("a", f"r{k}") for k in range(3)]
+    if kind == "a name twice":
+        return [*clips, clips[0]]
+    if kind == "another range":
+        return [*clips, replace(make_clip("d"), intensity_max=254)]
+    return [*clips, make_clip("d", top=65535)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("none", "no clips"),
+        ("no labels", "no frame of any clip"),
+        ("one patient", "too few patients"),
+        ("a name twice", "two clips of one name"),
+        ("another range", "pixel type"),
+        ("another type", "pixel type"),
+    ],
+)
+def test_what_cannot_make_a_source_leaves_no_file(kind: str, says: str, tmp_path: Path, make_clip) -> None:
+    with pytest.raises(SourceError, match=says):
+        write(tmp_path / "s.h5", bad_clips(kind, make_clip))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_larger_clip_in_a_stream_is_refused(tmp_path: Path, make_clip) -> None:
+    clips = [make_clip("a"), make_clip("b", shape=(2, 33, 40)), make_clip("c")]
+    with pytest.raises(SourceError, match="larger than the frames"):
+        write(tmp_path / "s.h5", iter(clips))
+    assert write(tmp_path / "s.h5", clips).frame_shape == (33, 40)
