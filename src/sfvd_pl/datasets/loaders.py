@@ -1,0 +1,71 @@
+"""Order of the samples: decided by the epoch and the rank alone, and resumable in the middle."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class EpochSampler(Sampler[int]):
+    """Yields sample ids that count up without end over the epochs: epoch e yields e * n .. (e + 1) * n - 1.
+
+    The dataset turns an id into a sample by (seed, id), so an id is never drawn twice and every rank takes each
+    ``world_size``-th of them. Which samples make a global batch then depends on its size alone.
+
+    Args:
+        num_samples: Samples an epoch, over all ranks.
+        rank: Which of the ranks this is.
+        world_size: How many there are.
+    """
+
+    def __init__(self, num_samples: int, rank: int = 0, world_size: int = 1) -> None:
+        self.num_samples = num_samples
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Ids of this rank in this epoch, less those that were taken before an interruption."""
+        first = self.epoch * self.num_samples + self.rank + self.skip * self.world_size
+        self.skip = 0
+        yield from range(first, (self.epoch + 1) * self.num_samples, self.world_size)
+
+    def __len__(self) -> int:
+        """Samples of this rank an epoch."""
+        return len(range(self.rank, self.num_samples, self.world_size))
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A DataLoader that knows how many batches it has handed out, so that an epoch goes on where it was cut.
+
+    A plain DataLoader starts an interrupted epoch from its beginning and repeats samples. Lightning saves and
+    restores any loader that has ``state_dict`` and ``load_state_dict``.
+    """
+
+    def __init__(self, dataset: Dataset[Any], sampler: EpochSampler, *, batch_size: int, **kwargs: Any) -> None:
+        super().__init__(dataset, sampler=sampler, batch_size=batch_size, **kwargs)
+        self._epoch_sampler = sampler
+        self._handed_out = 0
+        self._resume_at = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Batches of the epoch, from where a restored state left off."""
+        self._handed_out = self._resume_at
+        self._epoch_sampler.skip = self._resume_at * int(self.batch_size or 1)
+        self._resume_at = 0
+        for batch in super().__iter__():
+            self._handed_out += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Position within the epoch; 0 when it is over."""
+        return {"batches": self._handed_out % max(1, len(self))}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Start the next epoch behind the batches that were handed out before."""
+        self._resume_at = state["batches"]

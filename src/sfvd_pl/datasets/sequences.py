@@ -1,0 +1,256 @@
+"""Mask sequences that drive the generator, each with the visibility that is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch.utils.data import Dataset
+
+from sfvd_pl.artifacts import Artifact
+from sfvd_pl.datasets.batch import GenerationBatch
+from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.windows import centreline_nearness, choose_window, philox
+from sfvd_pl.diffusion import sample_seed
+from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.sources.phantom import simulate_wire_masks
+
+MIN_WIRE_PIXELS = 16
+"""A mask with fewer pixels in a window says too little to be worth a synthetic label."""
+TRIES = 32
+"""Windows tried before one with the wire in every frame is given up and the next clip taken."""
+
+
+@dataclass(frozen=True)
+class SequenceConfig:
+    """Which mask sequences drive the generator.
+
+    Attributes:
+        frames: Length T of a sequence.
+        window: Side of the frames, pixels.
+        simulated_share: Share of simulated wires; the rest are real training sequences, re-paired with new scenes.
+        visibility_quantiles: The requested visibility is drawn evenly between these quantiles of the visibility
+            measured on the labelled training frames.
+    """
+
+    frames: int
+    window: int
+    simulated_share: float = 0.5
+    visibility_quantiles: tuple[float, float] = (0.05, 0.95)
+
+    def __post_init__(self) -> None:
+        """Check shares and quantiles."""
+        low, high = self.visibility_quantiles
+        if not 0.0 <= low < high <= 1.0:
+            raise ConfigError(
+                "visibility quantiles are not an interval within 0..1",
+                key="visibility_quantiles",
+                expected="0 <= low < high <= 1",
+                found=self.visibility_quantiles,
+            )
+        if not 0.0 <= self.simulated_share <= 1.0:
+            raise ConfigError(
+                "a share lies outside 0..1", key="simulated_share", expected="0..1", found=self.simulated_share
+            )
+
+
+@dataclass(frozen=True)
+class MaskSequence:
+    """One mask sequence.
+
+    Attributes:
+        wire_mask: ``T H W``, 0 or 1.
+        origin: ``repaired`` or ``simulated``.
+        mask_source: Name of the clip, or seed of the simulator.
+        visibility: Requested contrast-to-noise ratio.
+    """
+
+    wire_mask: UInt8[np.ndarray, "T H W"]
+    origin: str
+    mask_source: str
+    visibility: float
+
+
+class SequenceBank:
+    """Turns a sample id into a mask sequence, from labelled training clips and from the wire simulator.
+
+    Masks of validation and test patients never enter.
+
+    Args:
+        source: The source artifact.
+        config: Which sequences.
+        seed: With the sample id, decides the sequence.
+    """
+
+    def __init__(self, source: Path | str, config: SequenceConfig, seed: int) -> None:
+        self.index = ClipIndex(source, "train")
+        self.index.require_labels()
+        self.config = config
+        self.seed = seed
+        self.runs = self._labelled_runs()
+        rows = self.index.labelled_rows
+        visibility = self.index.artifact.column("frames/visibility")[rows]
+        visibility = visibility[np.isfinite(visibility)]
+        if len(visibility) == 0:
+            raise SourceError(
+                "the visibility of no labelled frame could be measured",
+                file=self.index.artifact.path,
+                key="frames/visibility",
+                expected="at least one number",
+                found="NaN only",
+                remedy="check that the masks lie on their wires and have more than a few pixels",
+            )
+        self.visibility_range = tuple(float(v) for v in np.quantile(visibility, config.visibility_quantiles))
+        self.wire_width_px = self._wire_width()
+
+    def _labelled_runs(self) -> list[tuple[int, int]]:
+        """(clip, offset) of every stretch of T consecutive frames with a wire in each."""
+        masks = self.index.artifact
+        runs = []
+        for clip in self.index.clips:
+            length = int(self.index.length[clip])
+            offsets = np.arange(length)
+            known = self.index.known(int(clip), offsets)
+            if not known.any():
+                continue
+            area = masks.clip_rows("frames/wire_mask", int(clip)).reshape(length, -1).sum(1)
+            good = known & (area >= MIN_WIRE_PIXELS)
+            runs += [
+                (int(clip), int(first))
+                for first in range(length - self.config.frames + 1)
+                if good[first : first + self.config.frames].all()
+            ]
+        return runs
+
+    def _wire_width(self) -> float:
+        """Typical width of the labelled wires: area over centreline length, pixels."""
+        rows = self.index.labelled_rows
+        widths = []
+        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
+            clip = int(self.index.clip_of_frame[row])
+            mask = self.index.wire_mask(clip, np.array([row - self.index.start[clip]]))
+            centreline = int((centreline_nearness(mask) == 1.0).sum())
+            if centreline:
+                widths.append(float(mask.sum()) / centreline)
+        return float(np.median(widths)) if widths else 1.5
+
+    def sequence(self, sample_id: int) -> MaskSequence:
+        """The mask sequence with this id."""
+        rng = philox(sample_seed(self.seed, sample_id, "sequence"))
+        low, high = self.visibility_range
+        visibility = low + (high - low) * float(rng.random())
+        repaired = None
+        if rng.random() >= self.config.simulated_share and self.runs:
+            repaired = self._repaired(rng)
+        if repaired is not None:
+            wire_mask, clip = repaired
+            return MaskSequence(wire_mask, "repaired", str(self.index.name[clip]), visibility)
+        wire_seed = int(rng.integers(2**31))
+        size = self.config.window
+        wire_mask = simulate_wire_masks(
+            wire_seed, self.config.frames, size, size, width_px=self.wire_width_px
+        )
+        return MaskSequence(wire_mask, "simulated", str(wire_seed), visibility)
+
+    def _repaired(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "T H W"], int] | None:
+        """A window of a real sequence that keeps the wire in view; None where none was found."""
+        for _ in range(TRIES):
+            clip, first = self.runs[int(rng.integers(len(self.runs)))]
+            wire_mask = self.index.wire_mask(clip, np.arange(first, first + self.config.frames))
+            window = choose_window(
+                rng,
+                self.config.window,
+                wire_mask.shape[1],
+                wire_mask.shape[2],
+                wire_mask,
+                wire_probability=1.0,
+                augment=True,
+            )
+            cut = window.cut(wire_mask)
+            if (cut.reshape(len(cut), -1).sum(1) >= MIN_WIRE_PIXELS).all():
+                return cut.astype(np.uint8), clip
+        return None
+
+
+def as_generation(
+    sample_id: int,
+    sequence: MaskSequence,
+    *,
+    segmentation_scale: float = 0.0,
+    scene: Float[torch.Tensor, "1 H W"] | None = None,
+) -> GenerationBatch:
+    """A mask sequence as a batch of one; ``scene`` is ``1 H W``."""
+    return GenerationBatch(
+        wire_mask=torch.from_numpy(sequence.wire_mask.astype(np.float32))[None, None],
+        nearness=torch.from_numpy(centreline_nearness(sequence.wire_mask))[None, None],
+        visibility=torch.tensor([sequence.visibility], dtype=torch.float32),
+        segmentation_scale=torch.tensor([segmentation_scale], dtype=torch.float32),
+        sample_id=torch.tensor([sample_id], dtype=torch.int64),
+        origin=[sequence.origin],
+        mask_source=[sequence.mask_source],
+        scene=None if scene is None else scene[None],
+    )
+
+
+class SequenceDataset(Dataset[GenerationBatch]):
+    """Samples to generate, by sample id.
+
+    Args:
+        bank: Where the sequences come from.
+        sample_ids: Which, in order.
+    """
+
+    def __init__(self, bank: SequenceBank, sample_ids: list[int]) -> None:
+        self.bank = bank
+        self.sample_ids = sample_ids
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.sample_ids)
+
+    def __getitem__(self, position: int) -> GenerationBatch:
+        """The sample at a position of the list."""
+        sample_id = self.sample_ids[position]
+        return as_generation(sample_id, self.bank.sequence(sample_id))
+
+
+class SceneRollouts(Dataset[GenerationBatch]):
+    """Samples that start from generated scenes, with the mask sequence each scene is to follow.
+
+    Args:
+        scenes: The scenes artifact.
+        rows: Which of its clips, in order.
+    """
+
+    def __init__(self, scenes: Artifact, rows: list[int]) -> None:
+        self.scenes = scenes
+        self.rows = rows
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> GenerationBatch:
+        """The rollout at a position of the list."""
+        row = self.rows[position]
+        sequence = scene_sequence(self.scenes, row)
+        return as_generation(
+            int(self.scenes.column("clips/sample_id")[row]), sequence, scene=scene_image(self.scenes, row)
+        )
+
+
+def scene_sequence(scenes: Artifact, row: int) -> MaskSequence:
+    """The mask sequence that a generated scene is to follow."""
+    return MaskSequence(
+        scenes.clip_rows("frames/wire_mask", row),
+        str(scenes.column("clips/mask_origin")[row]),
+        str(scenes.column("clips/mask_source")[row]),
+        float(scenes.column("clips/requested_visibility")[row]),
+    )
+
+
+def scene_image(scenes: Artifact, row: int) -> Float[torch.Tensor, "1 H W"]:
+    """A generated scene, ``1 H W`` in 0..1."""
+    pixels = scenes.rows("clips/scene", row, row + 1).astype(np.float32)
+    return torch.from_numpy(pixels / scenes.intensity_max)
