@@ -1,0 +1,293 @@
+"""What the diffusion modules share: objective, optimiser, standardisation, sampling."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sfvd_pl.diffusion import (
+    NoiseSchedule,
+    Prediction,
+    PredictionType,
+    Sampler,
+    SamplerConfig,
+    ScheduleConfig,
+    classifier_free,
+    min_snr_weight,
+    weighted_mse,
+    wire_band,
+)
+from sfvd_pl import __version__
+from sfvd_pl.errors import CheckpointError
+from sfvd_pl.modules.checkpoint import RECORD_KEY, to_plain
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW with a linear warm-up and a cosine decay.
+
+    Attributes:
+        lr: Peak learning rate.
+        weight_decay: Decoupled weight decay.
+        betas: Of Adam's moments.
+        warmup_steps: Optimiser steps up to the peak.
+        final_lr_ratio: Learning rate at the last step over that at the peak.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = 50
+    final_lr_ratio: float = 0.05
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the denoising loss weighs.
+
+    Attributes:
+        prediction_type: What the network predicts.
+        schedule: The noise schedule.
+        snr_gamma: Bound of the min-SNR weight; None weighs all times alike.
+        band_weight: Weight of a pixel within the wire's band against 1 elsewhere.
+        band_radius: Dilation of the wire mask that makes the band, pixels.
+        mask_dropout: Probability that a labelled sample trains the null branch.
+    """
+
+    prediction_type: PredictionType = "v_prediction"
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    snr_gamma: float | None = 5.0
+    band_weight: float = 4.0
+    band_radius: int = 2
+    mask_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class MaskGuidanceConfig:
+    """Classifier-free guidance on the wire's condition.
+
+    Attributes:
+        guidance_scale: 1 is none.
+        interval: Part of the trajectory, as fractions of its steps from the noise, in which it is active; outside
+            it the null branch is not computed.
+    """
+
+    guidance_scale: float = 1.5
+    interval: tuple[float, float] = (0.2, 0.8)
+
+
+def cosine_with_warmup(step: int, *, warmup: int, total: int, final: float) -> float:
+    """Factor of the learning rate at an optimiser step."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def optimiser_with_schedule(module: pl.LightningModule, config: OptimiserConfig) -> dict[str, Any]:
+    """AdamW and its schedule over ``trainer.max_steps``, in Lightning's form."""
+    total = int(module.trainer.estimated_stepping_batches)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=config.lr, weight_decay=config.weight_decay, betas=config.betas
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: cosine_with_warmup(
+            step, warmup=config.warmup_steps, total=total, final=config.final_lr_ratio
+        ),
+    )
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class RecordedModule(pl.LightningModule):
+    """A module that works on standardised pictures and whose checkpoints say what they are.
+
+    ``x0 = (image - mean) / (2 * std)`` with the mean and standard deviation of the training patients' detector
+    signal, so that x0 has a standard deviation of about 0.5, as diffusion schedules expect. The two numbers travel
+    in the checkpoint.
+
+    Args:
+        config: The module's arguments by name, from which a checkpoint rebuilds it.
+    """
+
+    intensity: Tensor
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.recorded_config = to_plain(config)
+        self.learned_from: dict[str, Any] = {}
+        self.register_buffer("intensity", torch.tensor([math.nan, math.nan]))
+
+    def setup(self, stage: str) -> None:
+        """Take the statistics and the data's identity from the DataModule when training starts."""
+        if stage != "fit":
+            return
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.learned_from = {"source": datamodule.source_hash, "patients": list(datamodule.patients)}
+        if torch.isnan(self.intensity).any():
+            measured = datamodule.intensity
+            self.intensity.copy_(torch.tensor([measured.mean, measured.std]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the record: which class, with which settings, learned from whom."""
+        checkpoint[RECORD_KEY] = {
+            "class": type(self).__name__,
+            "version": __version__,
+            "config": self.recorded_config,
+            **self.learned_from,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on training on other data or with other settings."""
+        record = checkpoint.get(RECORD_KEY, {})
+        self.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
+        if self._trainer is None or not self.trainer.training:
+            return
+        own = {"source": self.trainer.datamodule.source_hash, "config": self.recorded_config}  # type: ignore[attr-defined]
+        for key, expected in own.items():
+            if record.get(key) != expected:
+                raise CheckpointError(
+                    "the checkpoint belongs to another training",
+                    key=key,
+                    expected=expected,
+                    found=record.get(key),
+                    remedy="resume with the data and settings it was made with, or start anew in another folder",
+                )
+
+    def standardise(self, image: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+        """Detector signal in 0..1 to x0."""
+        self._require_intensity()
+        return (image - self.intensity[0]) / (2.0 * self.intensity[1])
+
+    def to_image(self, x0: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+        """x0 to detector signal, clamped to 0..1."""
+        self._require_intensity()
+        return (x0 * (2.0 * self.intensity[1]) + self.intensity[0]).clamp(0.0, 1.0)
+
+    def _require_intensity(self) -> None:
+        if not torch.isfinite(self.intensity).all():
+            raise CheckpointError(
+                "the model has never been trained, so it does not know its data's intensities",
+                key="intensity",
+                expected="a mean and a standard deviation",
+                found="NaN",
+                remedy="pass a checkpoint of a trained model (--ckpt_path)",
+            )
+
+
+class DiffusionModule(RecordedModule):
+    """Base of the scene and the motion module.
+
+    Args:
+        objective: What the loss weighs.
+        optimiser: How it is minimised.
+        sampler: How pictures are drawn.
+        guidance: Classifier-free guidance on the wire.
+        seed: Decides all noise together with the sample ids.
+        config: The subclass's further arguments.
+    """
+
+    def __init__(
+        self,
+        objective: ObjectiveConfig,
+        optimiser: OptimiserConfig,
+        sampler: SamplerConfig,
+        guidance: MaskGuidanceConfig,
+        seed: int,
+        **config: Any,
+    ) -> None:
+        super().__init__(
+            objective=objective, optimiser=optimiser, sampler=sampler, guidance=guidance, seed=seed, **config
+        )
+        self.objective = objective
+        self.optimiser = optimiser
+        self.guidance = guidance
+        self.seed = seed
+        self.schedule = NoiseSchedule(objective.schedule)
+        self.prediction = Prediction(self.schedule, objective.prediction_type)
+        self.sampler_config = sampler
+
+    @property
+    def sampler(self) -> Sampler:
+        """A sampler that keeps x0 within the detector's range."""
+        low, high = (float(v) for v in self.standardise(torch.tensor([0.0, 1.0], device=self.device)))
+        config = self.sampler_config
+        if config.clip_x0 is None:
+            config = replace(config, clip_x0=(low, high))
+        return Sampler(self.prediction, config)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, warm-up, cosine."""
+        return optimiser_with_schedule(self, self.optimiser)
+
+    def timesteps(self, uniform: Float[Tensor, " B"]) -> Tensor:
+        """Diffusion times from numbers in [0, 1)."""
+        return (uniform * self.schedule.num_train_timesteps).long()
+
+    def denoising_loss(
+        self,
+        output: Tensor,
+        x0: Tensor,
+        noise: Tensor,
+        timesteps: Tensor,
+        wire_mask: Tensor,
+    ) -> Float[Tensor, " B"]:
+        """Weighted squared error of each sample; ``wire_mask`` is empty where the label is not known."""
+        target = self.prediction.training_target(x0, noise, timesteps)
+        config = self.objective
+        weight = None
+        if config.snr_gamma is not None:
+            weight = min_snr_weight(self.schedule, timesteps, config.prediction_type, config.snr_gamma)
+        pixel_weight = 1.0 + (config.band_weight - 1.0) * wire_band(wire_mask, config.band_radius)
+        return weighted_mse(output, target, weight, pixel_weight)
+
+    def log_losses(self, stage: Literal["train", "val"], loss: Tensor, null: Tensor) -> Tensor:
+        """Log the mean loss, and apart from it that of the null branch; returns the mean.
+
+        Args:
+            stage: Prefix of the names.
+            loss: ``B``.
+            null: ``B``, whether a sample trained the null branch.
+        """
+        mean = loss.mean()
+        on_step = stage == "train"
+        size = len(loss)
+        self.log(f"{stage}/loss", mean, on_step=on_step, on_epoch=not on_step, batch_size=size, sync_dist=not on_step,
+                 prog_bar=True)
+        if stage == "val":
+            self.log("val/null_share", null.float().mean(), batch_size=size, sync_dist=True)
+        return mean
+
+
+def guided_denoiser(
+    network: Callable[[Tensor, Tensor, bool], Tensor],
+    guidance: MaskGuidanceConfig,
+    num_train_timesteps: int,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A denoiser with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) in an interval of times.
+
+    Limiting it to the middle of the trajectory keeps the variety of the scenes and saves the null branch elsewhere
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724).
+
+    Args:
+        network: Called with x_t, timesteps and whether to return the conditional output followed by the null
+            one along the batch (True) or the conditional one only.
+        guidance: Scale and interval.
+        num_train_timesteps: Length of the schedule.
+    """
+    first, last = (1.0 - guidance.interval[1], 1.0 - guidance.interval[0])
+
+    def denoise(x_t: Tensor, timesteps: Tensor) -> Tensor:
+        place = float(timesteps[0]) / num_train_timesteps
+        if guidance.guidance_scale == 1.0 or not first <= place <= last:
+            return network(x_t, timesteps, False)
+        cond, uncond = network(x_t, timesteps, True).chunk(2)
+        return classifier_free(cond, uncond, guidance.guidance_scale)
+
+    return denoise
+
