@@ -1,0 +1,86 @@
+"""``sfvd augment``, ``sfvd evaluate`` and ``sfvd run``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from sfvd_pl.artifacts import content_hash
+from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
+from sfvd_pl.pipeline.evaluate import EvaluateSettings, evaluate as measure, metrics_head
+from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
+from sfvd_pl.pipeline.report import write_run_report
+from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings
+
+
+def augment(args: Sequence[str]) -> None:
+    """Run ``sfvd augment ARGS``."""
+    parser = ArgumentParser(prog="sfvd augment", description="Make labelled synthetic clips.")
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
+    parser.add_class_arguments(AugmentSettings, None)
+    config = parser.instantiate_classes(parser.parse_args(list(args)))
+    settings = {key: value for key, value in vars(config).items() if key != "config"}
+    make_synthetic(AugmentSettings(**settings))
+
+
+def evaluate(args: Sequence[str]) -> None:
+    """Run ``sfvd evaluate ARGS``."""
+    parser = ArgumentParser(prog="sfvd evaluate", description="Measure synthetic clips and segmenters.")
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
+    parser.add_class_arguments(EvaluateSettings, None)
+    parser.add_argument("--out", type=Path, required=True, help="Folder for metrics.json and index.html.")
+    parser.add_argument("--run", type=str, default="", help="Name that the report carries.")
+    config = parser.instantiate_classes(parser.parse_args(list(args)))
+    settings = {key: value for key, value in vars(config).items() if key not in ("config", "out", "run")}
+    evaluation = measure(EvaluateSettings(**settings))
+    name = config.run or f"{config.synthetic.stem} {content_hash(config.synthetic)[:8]}"
+    head = metrics_head(name, "none", config.seed, [])
+    numbers, page = write_run_report(config.out, config.source, config.synthetic, evaluation, head)
+    print(f"wrote {numbers} and {page}")
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sfvd run",
+        description="Run stages of the chain in order. A stage with nothing new to do ends at once; one that was "
+        "cut off goes on.",
+        epilog="Any other --STEP.KEY VALUE sets a key of a step's configuration, for example "
+        "--scene.trainer.max_steps 100 or --augment.plan.num_clips 8. Steps: " + ", ".join(STEPS),
+    )
+    parser.add_argument("stage", nargs="+", choices=STAGES, help="stages, in order")
+    parser.add_argument("--run", default="default", help="name of the run (default: %(default)s)")
+    parser.add_argument("--root", type=Path, default=Path("data/artifacts"), help="folder of all runs")
+    parser.add_argument("--preset", default="auto", help="auto takes what the machine can do")
+    parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
+    parser.add_argument("--data", type=Path, default=None, help="folder of clips; the simulator without it")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--devices", default="auto", help="number of devices")
+    parser.add_argument("--labelled-fraction", type=float, default=None, help="share of labelled training clips")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="seeds of the comparison's arms")
+    return parser
+
+
+def run(args: Sequence[str]) -> None:
+    """Run ``sfvd run ARGS``."""
+    known, rest = _run_parser().parse_known_args(list(args))
+    preset = known.preset
+    if preset == "auto":
+        preset, why = machine_preset()
+        print(f"preset {preset}, chosen for this machine: {why}")
+    pipeline = Pipeline(
+        RunSettings(
+            name=known.run,
+            root=known.root,
+            preset=preset,
+            stages=stages_folder(known.stages),
+            data=known.data,
+            seed=known.seed,
+            devices=known.devices,
+            labelled_fraction=known.labelled_fraction,
+            seeds=tuple(known.seeds),
+            overrides=parse_overrides(rest, STEPS),
+        )
+    )
+    pipeline.perform(known.stage)
+    print(pipeline.summary())

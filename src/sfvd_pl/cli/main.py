@@ -1,0 +1,137 @@
+"""``sfvd``: one command for everything."""
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from sfvd_pl import __version__
+from sfvd_pl.errors import SfvdError
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+USAGE = """\
+usage: sfvd COMMAND ...
+
+SF-VD, reconstructed: labelled synthetic fluoroscopy for guidewire segmentation.
+
+data
+  data simulate      make a source artifact with the simulator
+  data import        make a source artifact from folders of clips
+  data verify        check any artifact; exit status 0 only when it holds
+
+models (LightningCLI: --config, --print_config, any --key value; -h for help)
+  scene    fit | validate | predict          stage 1: frames with a wire where a mask says
+  motion   fit | validate | predict          stage 2: the frames that follow
+  segment  fit | validate | test | predict   wire segmenters; predict finds the wire in your clips
+
+chain
+  augment            stage 3: guided, gated, labelled synthetic clips
+  evaluate           stage 4: measures, metrics.json and the report
+  run                a stage or the whole chain with a preset: stage1 stage2 augment segment
+
+options
+  --version, -h, --help
+"""
+
+
+def _data(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.data import main
+
+    main(args)
+
+
+def _stage(name: str) -> Callable[[Sequence[str]], None]:
+    def run(args: Sequence[str]) -> None:
+        if name == "segment" and args and args[0] == "predict":
+            from sfvd_pl.cli.predict import main
+
+            main(args[1:])
+            return
+        from sfvd_pl.cli.stage import run_stage
+
+        run_stage(name, args)
+
+    return run
+
+
+def _augment(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.chain import augment
+
+    augment(args)
+
+
+def _evaluate(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.chain import evaluate
+
+    evaluate(args)
+
+
+def _run(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.chain import run
+
+    run(args)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "data": _data,
+    "scene": _stage("scene"),
+    "motion": _stage("motion"),
+    "segment": _stage("segment"),
+    "augment": _augment,
+    "evaluate": _evaluate,
+    "run": _run,
+}
+
+
+NOISE = (
+    "LightningCLI's args parameter is intended",  # `sfvd run` calls the stages from within
+    "Be aware that when using `ckpt_path`",  # prediction needs no training callbacks
+    "`isinstance(treespec, LeafSpec)` is deprecated",
+    "The 'predict_dataloader' does not have many workers",
+    "The 'train_dataloader' does not have many workers",
+    "The 'val_dataloader' does not have many workers",
+    "You're using the WeightAveraging callback, but loading a checkpoint outside",
+    "Experiment logs directory",
+)
+"""Warnings of libraries about what is done here on purpose."""
+
+
+def hush() -> None:
+    """Keep the terminal for what a user can act on."""
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=re.escape(message))
+        warnings.filterwarnings("ignore", message=".*" + re.escape(message))
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.accelerator_connector"):
+        logging.getLogger(name).addFilter(lambda record: not any(k in record.getMessage() for k in CHATTER))
+
+
+CHATTER = ("litlogger", "TPU available", "`weights_only` was not set", "WeightAveraging callback, but")
+
+
+def dispatch(args: Sequence[str]) -> None:
+    """Run one command; raises what the command raises."""
+    COMMANDS[args[0]](args[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``sfvd``; returns the exit status: 0 done, 1 refused, 2 used wrongly."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args[:1] == ["--version"]:
+        print(f"sfvd {__version__}")
+        return 0
+    if not args or args[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if args else 2
+    if args[0] not in COMMANDS:
+        print(f"sfvd: unknown command {args[0]!r}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    hush()
+    try:
+        dispatch(args)
+    except SfvdError as error:
+        print(f"\nsfvd: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,146 @@
+"""``sfvd segment predict``: find the wire in clips, the thing a user came for."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
+from sfvd_pl.errors import SourceError
+from sfvd_pl.modules.checkpoint import RECORD_KEY, load_for_inference, read_checkpoint
+from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.pipeline.hashing import file_hash
+from sfvd_pl.pipeline.inference import default_device
+from sfvd_pl.report.overlay import grid_picture, save_png
+from sfvd_pl.sources.frames import scan_folder
+
+BATCH = 16
+CONTACT_FRAMES = 16
+"""Frames in the picture that shows whether it worked."""
+
+Clips = Iterator[tuple[str, str, NDArray[np.floating]]]
+
+
+def main(args: Sequence[str]) -> None:
+    """Run ``sfvd segment predict ARGS``."""
+    parser = ArgumentParser(
+        prog="sfvd segment predict",
+        description="Segment the wire in every frame of clips. Writes segmentation.h5 (probabilities), "
+        "<patient>/<run>/masks/*.png (in the layout that `sfvd data import` reads) and overview.png.",
+    )
+    parser.add_argument("source", type=Path, help="An artifact with frames, or a folder <patient>/<run>/images/*.")
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="Checkpoint of a trained segmenter.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder to write; must not exist or be empty.")
+    parser.add_argument("--threshold", type=float, default=0.5, help="Probability from which a pixel is wire.")
+    parser.add_argument("--masks", type=bool, default=True, help="Also write a PNG mask for each frame.")
+    config = parser.parse_args(list(args))
+    predict(config.source, config.ckpt_path, config.out, threshold=config.threshold, masks=config.masks)
+
+
+def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5, masks: bool = True) -> Path:
+    """Segment every frame; returns the artifact with the probabilities.
+
+    Raises:
+        SourceError: The output folder holds something, or the clips differ in size.
+        CheckpointError: The checkpoint isn't a segmenter's.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SourceError(
+            "the output folder holds something already",
+            file=out,
+            key="--out",
+            expected="a new or empty folder",
+            remedy="choose another folder; predictions never overwrite anything",
+        )
+    module = load_for_inference(SegmentationModule, ckpt_path, default_device())
+    clips, parent, shape, count = _open(source)
+    out.mkdir(parents=True, exist_ok=True)
+    record = read_checkpoint(ckpt_path)[RECORD_KEY]
+    provenance = Provenance(
+        seed=0,
+        config={"threshold": threshold, "source": source.name},
+        parents={"segmenter": file_hash(ckpt_path), **parent},
+        patients=tuple(record.get("patients", ())),
+    )
+    names, patients, lengths = [], [], []
+    overview: list[tuple[NDArray[np.floating], NDArray[np.bool_]]] = []
+    path = out / "segmentation.h5"
+    with ArtifactWriter(path, Kind.SEGMENTATION, provenance) as writer:
+        parts = []
+        for name, patient, image in tqdm(clips, total=count, desc="segment", unit="clip"):
+            if image.shape[1:] != shape:
+                raise SourceError(
+                    f"clip {name!r} has another size than the first",
+                    file=source,
+                    expected=shape,
+                    found=image.shape[1:],
+                    remedy="segment clips of different sizes in separate calls",
+                )
+            probability = _segment(module, image)
+            parts.append(probability.astype(np.float16))
+            if masks:
+                _write_masks(out / name / "masks", probability >= threshold)
+            names.append(name)
+            patients.append(patient)
+            lengths.append(len(image))
+            overview.append((image[len(image) // 2], probability[len(image) // 2] >= threshold))
+        length = np.array(lengths, np.int64)
+        writer.write("arms/name", [ckpt_path.stem])
+        writer.write("frames/probability", np.concatenate(parts)[None])
+        writer.write("frames/source_frame", np.arange(int(length.sum()), dtype=np.int64))
+        writer.write("clips/source_clip", np.arange(len(length), dtype=np.int64))
+        writer.write("clips/name", names)
+        writer.write("clips/patient", patients)
+        writer.write("clips/start", np.cumsum(length) - length)
+        writer.write("clips/length", length)
+    shown = overview[:CONTACT_FRAMES]
+    grid = grid_picture(np.stack([image for image, _ in shown]), np.stack([found for _, found in shown]))
+    save_png(out / "overview.png", grid)
+    print(f"segmented {int(length.sum())} frames of {len(names)} clips: {path}, {out / 'overview.png'}")
+    return path
+
+
+def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
+    """Clips in 0..1, the parent's hash, the frame size and the number of clips."""
+    if source.is_dir():
+        scan = scan_folder(source)
+        images = (
+            (c.name, c.patient, c.image.astype(np.float32) / c.intensity_max) for c in scan
+        )
+        return images, {}, scan.runs[0].frame_shape, len(scan)
+    artifact = Artifact.open(source)
+    if "frames/image" not in artifact.keys:
+        raise SourceError(
+            "this artifact holds no frames to segment",
+            file=source,
+            key="frames/image",
+            expected="a source, motions or synthetic artifact",
+            found=str(artifact.kind),
+        )
+    return _artifact_clips(artifact), {"source": artifact.content_hash}, artifact.frame_shape, artifact.n_clips
+
+
+def _artifact_clips(artifact: Artifact) -> Clips:
+    for clip in range(artifact.n_clips):
+        image = artifact.clip_rows("frames/image", clip).astype(np.float32) / artifact.intensity_max
+        yield str(artifact.column("clips/name")[clip]), str(artifact.column("clips/patient")[clip]), image
+
+
+@torch.inference_mode()
+def _segment(module: SegmentationModule, image: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Probability of the wire, ``T H W``."""
+    parts = []
+    for first in range(0, len(image), BATCH):
+        batch = torch.from_numpy(np.asarray(image[first : first + BATCH], np.float32))[:, None]
+        parts.append(module(batch.to(module.device)).sigmoid()[:, 0].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _write_masks(folder: Path, wire: NDArray[np.bool_]) -> None:
+    for frame, mask in enumerate(wire):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_png(folder / f"{frame:05d}.png", mask.astype(np.uint8) * 255)

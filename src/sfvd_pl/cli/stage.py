@@ -1,0 +1,227 @@
+"""``sfvd scene``, ``motion`` and ``segment``: LightningCLI with a run folder, artifacts and loggers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from sfvd_pl.artifacts import Artifact, Kind, Provenance
+from sfvd_pl.augment.columns import clip_columns, scene_columns
+from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
+from sfvd_pl.errors import CheckpointError, ConfigError
+from sfvd_pl.modules.base import RecordedModule
+from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
+from sfvd_pl.modules.ema import EMA
+from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
+from sfvd_pl.modules.motion import MotionModule
+from sfvd_pl.modules.scene import SceneModule
+from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.writer import GenerationWriter
+from sfvd_pl.pipeline.hashing import file_hash
+
+MODEL_FILE = "model.ckpt"
+"""The finished model in a run folder."""
+
+
+class StageCLI(LightningCLI):
+    """LightningCLI with what every stage needs.
+
+    ``--run_dir`` holds checkpoints, logs, pictures and the resolved configuration; ``--out`` is the artifact that
+    ``predict`` writes; ``--logging.*`` says where metrics go; ``--ema.decay`` and ``--checkpoint.*`` set the
+    callbacks. ``seed_everything`` is handed to the module and the DataModule.
+    """
+
+    stage = ""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Arguments beside LightningCLI's own."""
+        parser.add_argument(
+            "--run_dir",
+            type=Path,
+            default=Path("data/artifacts/default") / self.stage,
+            help="Folder of this training: checkpoints, logs, pictures, configuration.",
+        )
+        parser.add_argument("--out", type=Path | None, default=None, help="Artifact that predict writes.")
+        parser.add_class_arguments(LoggingConfig, "logging")
+        parser.set_defaults({"logging.stage": self.stage})
+        parser.add_lightning_class_args(EMA, "ema")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "step-{step:08d}",
+                "checkpoint.auto_insert_metric_name": False,
+                "checkpoint.save_last": True,
+                "checkpoint.every_n_train_steps": 50,
+            }
+        )
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
+        parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
+        self.link(parser)
+
+    def link(self, parser: LightningArgumentParser) -> None:
+        """Arguments that the module and the DataModule share."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A trainer whose root folder and loggers belong to the run."""
+        run_dir = self._value("run_dir")
+        loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
+        callbacks: list[pl.Callback] = [TQDMProgressBar(refresh_rate=10)]
+        if self.subcommand == "fit":
+            callbacks.append(LearningRateMonitor("step"))
+        if self.subcommand == "predict":
+            callbacks.append(self.writer())
+        # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
+        kwargs |= {"default_root_dir": run_dir, "logger": loggers or False}
+        trainer = super().instantiate_trainer(**kwargs)
+        if self.subcommand != "fit":
+            training_only = (EMA, ModelCheckpoint)
+            trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, training_only)]
+        trainer.callbacks.extend(callbacks)
+        return trainer
+
+    def _value(self, key: str) -> Any:
+        return self._get(self.config_init, key)
+
+    def before_fit(self) -> None:
+        """Write the resolved configuration beside the checkpoints."""
+        if self.trainer.is_global_zero:
+            run_dir = Path(self._value("run_dir"))
+            run_dir.mkdir(parents=True, exist_ok=True)
+            config = self.config.get(self.subcommand, self.config)
+            self._parser(self.subcommand).save(
+                config, run_dir / "config.yaml", skip_none=False, overwrite=True, multifile=False
+            )
+
+    def after_fit(self) -> None:
+        """Keep the finished model under its own name, with the averaged weights."""
+        finished = self.trainer.max_steps > 0 and self.trainer.global_step >= self.trainer.max_steps
+        finished |= self.trainer.max_epochs is not None and 0 <= self.trainer.max_epochs <= self.trainer.current_epoch
+        if finished and not self.trainer.interrupted:
+            self.trainer.save_checkpoint(Path(self._value("run_dir")) / MODEL_FILE)
+        close_loggers(self.trainer.loggers)
+
+    def writer(self) -> pl.Callback:
+        """The callback that writes what predict generates."""
+        raise ConfigError(
+            f"`sfvd {self.stage} predict` through this entry writes nothing", key=self.stage, expected="scene, motion"
+        )
+
+    def _generation_writer(self, kind: Kind, parents: dict[str, str], columns: Any) -> GenerationWriter:
+        """A writer whose artifact knows the checkpoint, the source and the patients it was learned from."""
+        out, ckpt = self._value("out"), self._value("ckpt_path")
+        if out is None or ckpt is None:
+            missing = "out" if out is None else "ckpt_path"
+            raise ConfigError(
+                f"`sfvd {self.stage} predict` needs --{missing}",
+                key=missing,
+                expected="a path",
+                found="none",
+                remedy=f"sfvd {self.stage} predict --config ... --ckpt_path MODEL.ckpt --out FILE.h5",
+            )
+        source = Artifact.open(self.datamodule.source, Kind.SOURCE)
+        record = read_checkpoint(ckpt)[RECORD_KEY]
+        if record.get("source") != source.content_hash:
+            raise CheckpointError(
+                "the checkpoint was trained on another source",
+                file=ckpt,
+                key="source",
+                expected=source.content_hash,
+                found=record.get("source"),
+                remedy="pass the source that the model was trained on",
+            )
+        intensity_max, seed = source.intensity_max, int(self.datamodule.seed)
+        provenance = Provenance(
+            seed=seed,
+            config={"model": self.model.recorded_config, "data": to_plain(_data_config(self.datamodule))},
+            parents={"source": source.content_hash, f"{self.stage}.ckpt": file_hash(ckpt), **parents},
+            patients=tuple(record["patients"]),
+        )
+        return GenerationWriter(
+            out,
+            kind,
+            provenance,
+            intensity_max,
+            lambda p: columns(p["batch"], p["image"], seed, intensity_max),
+        )
+
+
+def _data_config(datamodule: pl.LightningDataModule) -> dict[str, Any]:
+    """Settings that decide what is generated; neither paths nor how many at once."""
+    keys = ("window", "frames", "sequences", "block", "history")
+    return {key: getattr(datamodule, key) for key in keys if hasattr(datamodule, key)}
+
+
+def _seed(value: bool | int | None) -> int:
+    return 0 if value is None or isinstance(value, bool) else value
+
+
+def _checkpoint_folder(run_dir: Path) -> str:
+    return str(Path(run_dir) / "checkpoints")
+
+
+class SceneCLI(StageCLI):
+    """Stage 1."""
+
+    stage = "scene"
+
+    def writer(self) -> pl.Callback:
+        """Writes scenes."""
+        return self._generation_writer(Kind.SCENES, {}, scene_columns)
+
+
+class MotionCLI(StageCLI):
+    """Stage 2."""
+
+    stage = "motion"
+
+    def link(self, parser: LightningArgumentParser) -> None:
+        """The module and the DataModule agree on blocks and history."""
+        parser.link_arguments("data.block", "model.block")
+        parser.link_arguments("data.history", "model.history.frames")
+
+    def writer(self) -> pl.Callback:
+        """Writes motions."""
+        scenes = self.datamodule.scenes
+        parents = {} if scenes is None else {"scenes": Artifact.open(scenes, Kind.SCENES).content_hash}
+        return self._generation_writer(Kind.MOTIONS, parents, clip_columns)
+
+
+class SegmentCLI(StageCLI):
+    """Wire segmenters: guide, gate, the arms of the comparison."""
+
+    stage = "segment"
+
+    def link(self, parser: LightningArgumentParser) -> None:
+        """Trained and applied on windows of the same size."""
+        parser.link_arguments("data.window", "model.window")
+
+
+STAGES: dict[str, tuple[type[StageCLI], type[RecordedModule], type[pl.LightningDataModule], str]] = {
+    "scene": (SceneCLI, SceneModule, SceneDataModule, "learn frames with a wire where a mask says; draw them"),
+    "motion": (MotionCLI, MotionModule, MotionDataModule, "learn the frames that follow; roll out clips"),
+    "segment": (SegmentCLI, SegmentationModule, SegmentationDataModule, "train and test wire segmenters"),
+}
+
+
+def run_stage(stage: str, args: Sequence[str]) -> StageCLI:
+    """Run ``sfvd STAGE ARGS``."""
+    cli, module, datamodule, _ = STAGES[stage]
+    return cli(
+        module,
+        datamodule,
+        args=list(args),
+        save_config_callback=None,
+        seed_everything_default=0,
+        trainer_defaults={
+            "max_epochs": -1,
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "log_every_n_steps": 10,
+            "inference_mode": False,
+        },
+        parser_kwargs={"prog": f"sfvd {stage}", "default_env": False},
+    )

@@ -1,0 +1,254 @@
+"""Stage 3 as a whole: from checkpoints, scenes and the source to a synthetic artifact."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from sfvd_pl.artifacts import Artifact, Kind, Provenance
+from sfvd_pl.augment.columns import synthetic_columns
+from sfvd_pl.augment.gate import Gate, GateConfig
+from sfvd_pl.augment.plan import Plan, PlanConfig
+from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.segmentation import AnnotatedFrames
+from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
+from sfvd_pl.diffusion import SamplerConfig
+from sfvd_pl.errors import CheckpointError, ConfigError, LeakError
+from sfvd_pl.metrics.segmentation import dice
+from sfvd_pl.modules.base import MaskGuidanceConfig
+from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
+from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModule
+from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
+from sfvd_pl.modules.media import log_clips
+from sfvd_pl.modules.motion import MotionModule
+from sfvd_pl.modules.scene import SceneModule
+from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.writer import GenerationWriter
+from sfvd_pl.pipeline.hashing import file_hash
+from sfvd_pl.pipeline.inference import default_device, predict_frames
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Everything that ``sfvd augment`` needs.
+
+    Attributes:
+        source: The source artifact.
+        scenes: The scenes artifact.
+        scene_ckpt: Trained scene model.
+        motion_ckpt: Trained motion model.
+        guide_ckpt: Segmenter that steers, trained on real labelled clips only.
+        gate_ckpt: Segmenter that judges, trained independently of the guide.
+        out: The synthetic artifact.
+        run_dir: Folder for the plan, pictures and logs.
+        plan: How many clips and how they vary.
+        gate: What a clip has to fulfil.
+        guide: How the guide steers.
+        simulated_share: Share of simulated wires among the clips that draw scenes of their own.
+        visibility_quantiles: Range of the requested visibility for those clips.
+        sampler: Overrides the sampler of both models; None keeps that of their checkpoints.
+        guidance: Overrides the guidance on the mask of both models; None keeps that of their checkpoints.
+        batch_size: Clips at once on each device.
+        seed: Decides, with the sample ids, every clip.
+        accelerator: As in Lightning's Trainer.
+        devices: As in Lightning's Trainer.
+        num_nodes: As in Lightning's Trainer.
+        precision: As in Lightning's Trainer.
+        logging: Where pictures go beside the disk.
+    """
+
+    source: Path
+    scenes: Path
+    scene_ckpt: Path
+    motion_ckpt: Path
+    guide_ckpt: Path
+    gate_ckpt: Path
+    out: Path
+    run_dir: Path
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    guide: GuideConfig = field(default_factory=GuideConfig)
+    simulated_share: float = 0.5
+    visibility_quantiles: tuple[float, float] = (0.05, 0.95)
+    sampler: SamplerConfig | None = None
+    guidance: MaskGuidanceConfig | None = None
+    batch_size: int = 8
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | Literal["auto"] = "auto"
+    num_nodes: int = 1
+    precision: str = "32-true"
+    logging: LoggingConfig = field(default_factory=lambda: LoggingConfig(stage="augment"))
+
+
+def _load_models(
+    settings: AugmentSettings,
+) -> tuple[SceneModule, MotionModule, SegmentationModule, SegmentationModule]:
+    scene = load_for_inference(SceneModule, settings.scene_ckpt)
+    motion = load_for_inference(MotionModule, settings.motion_ckpt)
+    guide = load_for_inference(SegmentationModule, settings.guide_ckpt)
+    judge = load_for_inference(SegmentationModule, settings.gate_ckpt)
+    for diffusion in (scene, motion):
+        diffusion.sampler_config = settings.sampler or diffusion.sampler_config
+        diffusion.guidance = settings.guidance or diffusion.guidance
+        diffusion.seed = settings.seed
+    if file_hash(settings.guide_ckpt) == file_hash(settings.gate_ckpt):
+        raise ConfigError(
+            "the guide and the gate are the same segmenter, so the gate would approve of whatever it steered to",
+            file=settings.gate_ckpt,
+            key="gate_ckpt",
+            expected="a segmenter trained independently of the guide",
+            found="the guide's checkpoint",
+            remedy="train a second segmenter with another seed",
+        )
+    return scene, motion, guide, judge
+
+
+def _learned_from(settings: AugmentSettings, source: Artifact, modules: list[SceneModule | MotionModule | SegmentationModule]) -> tuple[str, ...]:
+    """Patients that any of the models saw; they must be training patients of this very source."""
+    unseen = set(ClipIndex(settings.source, "val").patients) | set(ClipIndex(settings.source, "test").patients)
+    patients: set[str] = set(ClipIndex(settings.source, "train").patients)
+    for module in modules:
+        learned = set(module.learned_from.get("patients", ()))
+        patients |= learned
+        if learned & unseen:
+            raise LeakError(
+                f"the {type(module).__name__} has learned from patients that must stay unseen",
+                file=settings.source,
+                key="patients",
+                expected="training patients only",
+                found=sorted(learned & unseen),
+                remedy="train it on this source's split",
+            )
+        if module.learned_from.get("source") != source.content_hash:
+            raise CheckpointError(
+                f"the {type(module).__name__} was trained on another source",
+                file=settings.source,
+                key="source",
+                expected=source.content_hash,
+                found=module.learned_from.get("source"),
+                remedy="run the stages before this one on this source",
+            )
+    return tuple(sorted(patients))
+
+
+def work_out_gate(judge: SegmentationModule, source: Path, config: GateConfig) -> Gate:
+    """Thresholds from what the judge finds on real frames of the validation patients, and from real visibility."""
+    scores: list[float] = []
+    for batch, probability in predict_frames(judge, AnnotatedFrames(source, "val", limit=64)):
+        masks = batch.wire_mask[:, 0].numpy() > 0.5
+        scores += [dice(p >= 0.5, m) for p, m in zip(probability, masks, strict=True) if m.any()]
+    if not scores:
+        raise ConfigError(
+            "no validation frame holds a wire, so the gate has nothing to be measured on",
+            file=source,
+            key="frames/wire_mask",
+            expected="annotated validation frames with a wire",
+            found="none",
+        )
+    index = ClipIndex(source, "train")
+    visibility = index.artifact.column("frames/visibility")[index.labelled_rows]
+    visibility = visibility[np.isfinite(visibility)]
+    faintest = None
+    if config.visibility_quantile is not None and len(visibility):
+        faintest = float(np.quantile(visibility, config.visibility_quantile))
+    return Gate(dice=config.dice_ratio * float(np.mean(scores)), visibility=faintest)
+
+
+def make_synthetic(settings: AugmentSettings) -> Path:
+    """Make the synthetic artifact; killed, the next call goes on with the clips that are missing.
+
+    Raises:
+        SfvdError: Checkpoints or artifacts that don't belong together, or a leak of unseen patients.
+    """
+    source = Artifact.open(settings.source, Kind.SOURCE)
+    scenes = Artifact.open(settings.scenes, Kind.SCENES)
+    scene, motion, guide, judge = _load_models(settings)
+    patients = _learned_from(settings, source, [scene, motion, guide, judge])
+    frames = int(scenes.column("clips/length")[0])
+    window = scenes.frame_shape[0]
+    bank = SequenceBank(
+        settings.source,
+        SequenceConfig(frames, window, settings.simulated_share, settings.visibility_quantiles),
+        settings.seed,
+    )
+    plan = Plan(settings.plan, bank, scenes, settings.seed)
+    device = default_device() if settings.accelerator != "cpu" else torch.device("cpu")
+    gate = work_out_gate(judge.to(device), settings.source, settings.gate)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    plan.save(settings.run_dir / "plan.json")
+    paths = ("scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt")
+    provenance = Provenance(
+        seed=settings.seed,
+        config={
+            "plan": to_plain(settings.plan),
+            "gate": {**to_plain(settings.gate), **to_plain(gate)},
+            "guide": to_plain(settings.guide),
+            "sequences": to_plain(bank.config),
+            "sampler": to_plain(motion.sampler_config),
+            "guidance": to_plain(motion.guidance),
+        },
+        parents={
+            "source": source.content_hash,
+            "scenes": scenes.content_hash,
+            **{key: file_hash(getattr(settings, key)) for key in paths},
+        },
+        patients=patients,
+    )
+    generator = ClipGenerator(scene, motion, guide, judge, gate, settings.guide, source.intensity_max)
+    writer = GenerationWriter(
+        settings.out,
+        Kind.SYNTHETIC,
+        provenance,
+        source.intensity_max,
+        lambda p: synthetic_columns(p["batch"], p["image"], settings.seed, source.intensity_max, p["facts"]),
+    )
+    _predict(settings, generator, PlanDataModule(plan, settings.batch_size), writer)
+    return settings.out
+
+
+def _predict(
+    settings: AugmentSettings, generator: ClipGenerator, datamodule: PlanDataModule, writer: GenerationWriter
+) -> None:
+    loggers = make_loggers(settings.run_dir, settings.logging)
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        precision=settings.precision,  # type: ignore[arg-type]
+        default_root_dir=settings.run_dir,
+        logger=loggers,
+        callbacks=[writer, TQDMProgressBar(refresh_rate=1)],
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,  # the guide needs gradients
+    )
+    trainer.predict(generator, datamodule=datamodule, return_predictions=False)
+    if trainer.is_global_zero:
+        _log_result(trainer, settings)
+    close_loggers(loggers)
+
+
+def _log_result(trainer: pl.Trainer, settings: AugmentSettings) -> None:
+    """Accept rate and a few clips, to the loggers and the pictures' folder."""
+    made = Artifact.open(settings.out, Kind.SYNTHETIC)
+    accepted = made.column("clips/accepted")
+    for logger in trainer.loggers:
+        logger.log_metrics({"accept_rate": float(accepted.mean()), "clips": float(made.n_clips)}, step=0)
+        logger.save()
+    few = min(8, made.n_clips)
+    length = int(made.column("clips/length")[0])
+    rows = {
+        key: made.rows(f"frames/{key}", 0, few * length).reshape(few, 1, length, *made.frame_shape)
+        for key in ("image", "wire_mask")
+    }
+    log_clips(
+        trainer,
+        "synthetic",
+        torch.from_numpy(rows["image"].astype(np.float32) / made.intensity_max),
+        torch.from_numpy(rows["wire_mask"].astype(np.float32)),
+    )

@@ -1,0 +1,358 @@
+"""``sfvd run``: the four stages as chains of steps."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.errors import ConfigError
+from sfvd_pl.pipeline.presets import load_preset, merged
+from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
+
+STAGES = ("source", "stage1", "stage2", "augment", "segment")
+"""In order; each needs those before it."""
+STEPS = ("source", "scene", "motion", "guide", "gate", "augment", "evaluator", "segment")
+"""Steps whose settings the command line can set, by the preset file that they come from."""
+SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
+"""Added to the run's seed: the three must not start from one another's weights."""
+DEFAULT_ARMS = ("real", "classical", "synthetic", "pretrain")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What ``sfvd run`` is asked for.
+
+    Attributes:
+        name: Name of the run.
+        root: Folder that holds all runs.
+        preset: Name of the preset.
+        stages: Folder of presets.
+        data: Folder or artifact of clips; None simulates them.
+        seed: Of everything.
+        devices: As in Lightning's Trainer.
+        labelled_fraction: Overrides the preset's; None keeps it.
+        seeds: Seeds of the comparison's arms; each arm is trained once for each.
+        overrides: Settings by step, on top of the preset.
+    """
+
+    name: str
+    root: Path
+    preset: str
+    stages: Path
+    data: Path | None = None
+    seed: int = 0
+    devices: str = "auto"
+    labelled_fraction: float | None = None
+    seeds: tuple[int, ...] = ()
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Pipeline:
+    """The steps of one run.
+
+    Args:
+        settings: What is asked for.
+    """
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.run = Run(settings.root / settings.name, settings.name)
+        self.source = self.run.path("source.h5")
+        self.scenes = self.run.path("scenes.h5")
+        self.motions = self.run.path("motions.h5")
+        self.synthetic = self.run.path("synthetic.h5")
+        seeds = settings.seeds or (settings.seed,)
+        self.seeds = list(seeds)
+
+    def perform(self, stages: Iterable[str]) -> None:
+        """Run stages; a stage whose predecessors never ran runs the source step first."""
+        settings = self.settings
+        data = "the simulator" if settings.data is None else settings.data
+        say(f"run {settings.name}: preset {settings.preset}, seed {settings.seed}, clips from {data}")
+        with self.run.locked():
+            for stage in stages:
+                for step in getattr(self, f"_{stage}")():
+                    self.run.perform(step)
+
+    # -- configuration ---------------------------------------------------------------------------------------
+
+    def _config(self, *names: str, step: str | None = None) -> dict[str, Any]:
+        """Preset files on top of one another, and the command line's settings of the step on top of them."""
+        config: dict[str, Any] = {}
+        for name in names:
+            config = merged(config, load_preset(self.settings.stages, self.settings.preset, name))
+        for name in dict.fromkeys([*names, *([step] if step else [])]):
+            config = merged(config, self.settings.overrides.get(name, {}))
+        return config
+
+    def _training(self, folder: str, config: dict[str, Any], *, seed: int, stage: str | None = None) -> dict[str, Any]:
+        """A LightningCLI configuration that belongs to this run."""
+        trainer: dict[str, Any] = {}
+        if self.settings.devices != "auto":
+            trainer["devices"] = _devices(self.settings.devices)
+        return merged(
+            config,
+            {
+                "seed_everything": seed,
+                "run_dir": str(self.run.path(folder)),
+                "data": {"source": str(self.source)},
+                "trainer": trainer,
+                "logging": {"run": self.settings.name, "stage": stage or folder.replace("/", "-")},
+            },
+        )
+
+    @property
+    def _isolated(self) -> bool:
+        """Several devices: each step is a process of its own, which Lightning's launcher can start again."""
+        devices = _devices(self.settings.devices)
+        count = torch.cuda.device_count() if devices in ("auto", -1) else devices
+        return isinstance(count, int) and count > 1
+
+    def _command(self, folder: str, command: list[str], config: dict[str, Any], extra: list[str]) -> None:
+        """Write the configuration beside the results, and run ``sfvd`` on it."""
+        path = self.run.path(folder, f"{command[-1]}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        sfvd_command([*command, "--config", str(path), *extra], isolated=self._isolated)
+
+    def _fit(self, name: str, stage: str, config: dict[str, Any], inputs: dict[str, Path]) -> Step:
+        """Train one model in a folder of its own."""
+        model = self.run.path(name, "model.ckpt")
+        last = self.run.path(name, "checkpoints", "last.ckpt")
+
+        def action(resume: bool) -> None:
+            extra = ["--ckpt_path", str(last)] if resume and last.exists() else []
+            self._command(name, [stage, "fit"], config, extra)
+
+        steps = config.get("trainer", {}).get("max_steps")
+        return Step(name, config, inputs, [model], action, lambda: f"trained {model} in {steps} steps")
+
+    # -- stages ----------------------------------------------------------------------------------------------
+
+    def _source(self) -> list[Step]:
+        settings = self.settings
+        config = merged(self._config("source"), {"seed": settings.seed})
+        if settings.labelled_fraction is not None:
+            config = merged(config, {"split": {"labelled_fraction": settings.labelled_fraction}})
+        if settings.data is not None:
+            config = {"split": config.get("split", {}), "seed": settings.seed, "listing": _listing(settings.data)}
+
+        def action(resume: bool) -> None:
+            own = {key: value for key, value in config.items() if key != "listing"}
+            command = ["data", "simulate"] if settings.data is None else ["data", "import"]
+            where = [] if settings.data is None else [str(settings.data)]
+            path = self.run.path("source", "config.yaml")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(own))
+            arguments = [*command, *where, "--config", str(path), "--out", str(self.source), "--overwrite", "true"]
+            sfvd_command(arguments, isolated=False)
+
+        return [Step("source", config, {}, [self.source], action, lambda: _clips_line(self.source))]
+
+    def _stage1(self) -> list[Step]:
+        config = self._training("scene", self._config("scene"), seed=self.settings.seed)
+        fit = self._fit("scene", "scene", config, {"source": self.source})
+        return [*self._source(), fit, self._predict("scenes", "scene", config, {}, self.scenes)]
+
+    def _stage2(self) -> list[Step]:
+        scene_ckpt = self.run.path("scene", "model.ckpt")
+        config = self._training("motion", self._config("motion"), seed=self.settings.seed)
+        config = merged(config, {"data": {"scenes": str(self.scenes)}, "model": {"network": self._scene_network()}})
+        fit_config = merged(config, {"model": {"scene_ckpt": str(scene_ckpt)}})
+        fit = self._fit("motion", "motion", fit_config, {"source": self.source, "scene model": scene_ckpt})
+        return [fit, self._predict("motions", "motion", config, {"scenes": self.scenes}, self.motions)]
+
+    def _scene_network(self) -> dict[str, Any]:
+        """The motion network is the scene network inflated, so the preset says its size once."""
+        network = self._config("scene").get("model", {}).get("network", {})
+        return dict(network)
+
+    def _predict(
+        self, name: str, stage: str, config: dict[str, Any], inputs: dict[str, Path], out: Path
+    ) -> Step:
+        """Generate with a trained model."""
+        model = self.run.path(stage, "model.ckpt")
+        inputs = {"source": self.source, f"{stage} model": model, **inputs}
+
+        def action(resume: bool) -> None:
+            out.unlink(missing_ok=True)
+            self._command(name, [stage, "predict"], config, ["--ckpt_path", str(model), "--out", str(out)])
+
+        return Step(name, config, inputs, [out], action, lambda: _clips_line(out))
+
+    def _segmenter(self, role: str) -> Step:
+        """A segmenter with a role of its own: guide, gate or evaluator."""
+        base = self._config("segment", role)
+        base.pop("arms", None)
+        config = self._training(role, base, seed=self.settings.seed + SEGMENTER_SEEDS[role])
+        return self._fit(role, "segment", config, {"source": self.source})
+
+    def _augment(self) -> list[Step]:
+        paths = {
+            "source": self.source,
+            "scenes": self.scenes,
+            "scene_ckpt": self.run.path("scene", "model.ckpt"),
+            "motion_ckpt": self.run.path("motion", "model.ckpt"),
+            "guide_ckpt": self.run.path("guide", "model.ckpt"),
+            "gate_ckpt": self.run.path("gate", "model.ckpt"),
+        }
+        config = merged(
+            self._config("augment"),
+            {
+                **{key: str(path) for key, path in paths.items()},
+                "out": str(self.synthetic),
+                "run_dir": str(self.run.path("augment")),
+                "seed": self.settings.seed,
+                "logging": {"run": self.settings.name, "stage": "augment"},
+            },
+        )
+        if self.settings.devices != "auto":
+            config["devices"] = _devices(self.settings.devices)
+
+        def action(resume: bool) -> None:
+            self.synthetic.unlink(missing_ok=True)
+            self._command("augment", ["augment"], config, [])
+
+        made = Step("augment", config, paths, [self.synthetic], action, lambda: _synthetic_line(self.synthetic))
+        return [self._segmenter("guide"), self._segmenter("gate"), made]
+
+    def _segment(self) -> list[Step]:
+        base = self._config("segment")
+        arms = base.pop("arms", None) or list(DEFAULT_ARMS)
+        steps: list[Step] = []
+        predictions: list[Path] = []
+        for seed in self.seeds:
+            checkpoints = {}
+            for arm in arms:
+                step = self._arm(base, arm, seed)
+                checkpoints[arm] = step.outputs[0]
+                steps.append(step)
+            steps.append(self._predictions(checkpoints, seed))
+            predictions.append(steps[-1].outputs[0])
+        return [*steps, self._segmenter("evaluator"), self._report(predictions)]
+
+    def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
+        folder = f"segment/{arm}" if len(self.seeds) == 1 else f"segment/{arm}-seed{seed}"
+        config = self._training(folder, base, seed=seed)
+        inputs = {"source": self.source}
+        data: dict[str, Any] = {"mix": {"arm": arm}}
+        if arm in ("synthetic", "pretrain"):
+            data["synthetic"] = str(self.synthetic)
+            inputs["synthetic clips"] = self.synthetic
+        return self._fit(folder, "segment", merged(config, {"data": data}), inputs)
+
+    def _predictions(self, checkpoints: dict[str, Path], seed: int) -> Step:
+        from sfvd_pl.pipeline.evaluate import write_segmentation
+
+        name = "segmentation" if len(self.seeds) == 1 else f"segmentation-seed{seed}"
+        out = self.run.path(f"{name}.h5")
+        config = {"seed": seed, "arms": list(checkpoints)}
+
+        def action(resume: bool) -> None:
+            write_segmentation(out, self.source, checkpoints, seed=seed, config=config)
+
+        inputs = {"source": self.source, **checkpoints}
+        return Step(name, config, inputs, [out], action, lambda: f"wrote {out}")
+
+    def _report(self, predictions: list[Path]) -> Step:
+        from sfvd_pl.pipeline.evaluate import EvaluateSettings, evaluate, metrics_head
+        from sfvd_pl.pipeline.report import write_run_report
+
+        evaluator = self.run.path("evaluator", "model.ckpt")
+        folder = self.run.path("report")
+        config = {"seeds": self.seeds, "seed": self.settings.seed, "preset": self.settings.preset}
+
+        def action(resume: bool) -> None:
+            settings = EvaluateSettings(
+                self.source, self.synthetic, evaluator, predictions, self.seeds, self.settings.seed
+            )
+            head = metrics_head(self.settings.name, self.settings.preset, self.settings.seed, self.timings())
+            write_run_report(folder, self.source, self.synthetic, evaluate(settings), head)
+
+        inputs = {"source": self.source, "synthetic clips": self.synthetic, "evaluator": evaluator}
+        inputs |= {path.stem: path for path in predictions}
+        outputs = [folder / "index.html", folder / "metrics.json"]
+        return Step(
+            "report", config, inputs, outputs, action, lambda: f"wrote {folder / 'index.html'}", presents=True
+        )
+
+    def timings(self) -> list[dict[str, Any]]:
+        """Name, seconds and result of every step that is done."""
+        found = []
+        for path in sorted(self.run.folder.glob("**/step.json"), key=lambda p: p.stat().st_mtime):
+            name = str(path.parent.relative_to(self.run.folder))
+            state = self.run.state(name)
+            if state.get("status") == "done" and ".previous-" not in name:
+                found.append({"name": name, "seconds": state["seconds"], "made": state.get("outputs", [])})
+        return found
+
+    def summary(self) -> str:
+        """Where everything is."""
+        lines = [f"run {self.settings.name} in {self.run.folder}"]
+        artifacts = [self.source, self.scenes, self.motions, self.synthetic, *sorted(self.run.folder.glob("segmentation*.h5"))]
+        lines += [f"  {path}" for path in artifacts if path.exists()]
+        report = self.run.path("report", "index.html")
+        if report.exists():
+            lines.append(f"report: {report}")
+            lines += _headline(json.loads(report.with_name("metrics.json").read_text()))
+        return "\n".join(lines)
+
+
+def _devices(text: str) -> int | str:
+    """Lightning's ``devices``: a number or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError("not a number of devices", key="devices", expected="a number or auto", found=text) from error
+
+
+def _listing(data: Path) -> list[list[Any]]:
+    """Name, size and time of every file of a folder, so that a change of the clips is noticed."""
+    if not data.exists():
+        raise ConfigError("there are no such clips", file=data, key="data", expected="a folder of clips")
+    files = sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [data]
+    return [[str(p.relative_to(data)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+
+
+def _clips_line(path: Path) -> str:
+    artifact = Artifact.open(path)
+    return f"made {path}: {artifact.n_clips} clips of {int(np.median(artifact.column('clips/length')))} frames"
+
+
+def _synthetic_line(path: Path) -> str:
+    accepted = Artifact.open(path, Kind.SYNTHETIC).column("clips/accepted")
+    return f"made {path}: {len(accepted)} clips, {int(accepted.sum())} accepted ({accepted.mean():.0%})"
+
+
+def _headline(metrics: dict[str, Any]) -> list[str]:
+    """The figures that a user asks for first."""
+    fidelity, noise = metrics["label_fidelity"], metrics["noise"]
+    lines = [
+        f"  label fidelity  synthetic {_number(fidelity['synthetic']['dice'])}  real {_number(fidelity['real']['dice'])}"
+        f"  ratio {_number(fidelity['ratio'])}  shuffled {_number(fidelity['shuffled']['dice'])}"
+        f"  drift {_number(fidelity['drift'])}",
+        f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
+        f" {_number(noise['residual_std']['ratio'])}  residual autocorrelation difference"
+        f" {_number(noise['residual_autocorrelation']['difference'])}",
+        f"  visibility Spearman {_number(metrics['visibility']['spearman'])}"
+        f"  gate accepted {_number(metrics['gate']['rate'])}",
+    ]
+    for arm in metrics.get("segmentation", {}).get("arms", []):
+        dice, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
+        lines.append(
+            f"  {arm['name']:<10} Dice {_number(dice['mean'])} [{_number(dice['low'])}, {_number(dice['high'])}]"
+            f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
+        )
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

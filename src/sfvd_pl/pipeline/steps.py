@@ -1,0 +1,212 @@
+"""One step of the pipeline: does nothing when nothing changed, goes on where it was cut, keeps what it replaces."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfvd_pl.artifacts import Artifact, canonical_json, verify
+from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
+from sfvd_pl.pipeline.hashing import code_hash, file_hash
+
+STATE_FILE = "step.json"
+
+
+@dataclass
+class Step:
+    """Something that reads files and writes files.
+
+    Attributes:
+        name: Folder of the step within the run.
+        config: Everything that decides its result beside the inputs.
+        inputs: Files that it reads, by name.
+        outputs: Files that it writes.
+        action: Does it; called with whether it goes on with an earlier attempt.
+        made: Says in one line what was made.
+        presents: Whether the step shows results, so that a change of the presenting code is one of the step.
+    """
+
+    name: str
+    config: dict[str, Any]
+    inputs: dict[str, Path]
+    outputs: list[Path]
+    action: Callable[[bool], None]
+    made: Callable[[], str] = field(default=lambda: "done")
+    presents: bool = False
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of all that decides the result, by part."""
+        parts = {f"input {name}": file_hash(path) for name, path in sorted(self.inputs.items())}
+        parts["configuration"] = hashlib.sha256(canonical_json(self.config).encode()).hexdigest()
+        parts["code"] = code_hash(presentation=self.presents)
+        return parts
+
+
+class Run:
+    """A folder with one run's artifacts, and the state of its steps.
+
+    Args:
+        folder: ``data/artifacts/NAME``.
+        name: Name of the run.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, *parts: str) -> Path:
+        """A path within the run."""
+        return self.folder.joinpath(*parts)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One process at a time may work on a run.
+
+        Raises:
+            ConfigError: Another one does.
+        """
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(
+                    "another process is working on this run",
+                    file=self.folder,
+                    remedy="wait for it, or choose another RUN",
+                ) from error
+            yield
+
+    def state(self, step: str) -> dict[str, Any]:
+        """What is known of a step; empty when it never started."""
+        path = self.path(step, STATE_FILE)
+        try:
+            state = json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def _save_state(self, step: Step, state: dict[str, Any]) -> None:
+        folder = self.path(step.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{STATE_FILE}.partial-{os.getpid()}"
+        partial.write_text(json.dumps(state, indent=1))
+        partial.replace(folder / STATE_FILE)
+
+    def perform(self, step: Step) -> bool:
+        """Do a step if there is anything to do; returns whether there was.
+
+        Raises:
+            ArtifactError: An input is missing or broken.
+            SfvdError: Whatever the step itself refuses.
+        """
+        self._check_inputs(step)
+        parts, before = step.fingerprint(), self.state(step.name)
+        same = before.get("fingerprint") == parts
+        if same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
+            say(f"{step.name}: nothing to do (inputs, configuration and code unchanged) - {before.get('made', '')}")
+            return False
+        resume = same and before.get("status") == "running"
+        if before and not same:
+            self._set_aside(step, before, parts)
+        spent = float(before.get("seconds", 0.0)) if resume else 0.0
+        state: dict[str, Any] = {"fingerprint": parts, "status": "running", "seconds": spent}
+        self._save_state(step, state)
+        say(f"{step.name}: " + ("going on where it stopped" if resume else "starting"))
+        begun = time.monotonic()
+        try:
+            step.action(resume)
+        finally:
+            state["seconds"] = spent + time.monotonic() - begun
+            self._save_state(step, state)
+        missing = [str(path) for path in step.outputs if not path.exists()]
+        if missing:
+            raise ConfigError(
+                f"the step {step.name} was cut off before it was done",
+                file=missing[0],
+                remedy="run the same command again: it goes on where it stopped",
+            )
+        state |= {"status": "done", "made": step.made(), "outputs": [_described(p) for p in step.outputs]}
+        self._save_state(step, state)
+        say(f"{step.name}: {state['made']} ({state['seconds']:.0f} s)")
+        return True
+
+    def _check_inputs(self, step: Step) -> None:
+        for name, path in step.inputs.items():
+            if not path.exists():
+                raise ArtifactError(
+                    f"the step {step.name} lacks its {name}",
+                    file=path,
+                    remedy="run the stages in order: make stage1 stage2 augment segment",
+                )
+            if path.suffix == ".h5":
+                problems = verify(path)
+                if problems:
+                    raise ArtifactError(
+                        "an artifact does not hold",
+                        file=path,
+                        found="; ".join(problems[:3]),
+                        remedy="remove it and run the stage that makes it again",
+                    )
+
+    def _set_aside(self, step: Step, before: dict[str, Any], parts: dict[str, str]) -> None:
+        """Keep what an earlier configuration made beside the run's new results."""
+        old = before.get("fingerprint", {})
+        changed = sorted(key for key in {*old, *parts} if old.get(key) != parts.get(key))
+        folder = self.path(step.name)
+        number = 1
+        while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
+            number += 1
+        folder.rename(target)
+        for output in step.outputs:
+            if output.exists() and not output.is_relative_to(folder):
+                output.rename(target / output.name)
+        for leftover in step.outputs:
+            shards = leftover.with_name(f"{leftover.stem}.shards")
+            if shards.is_dir():
+                shards.rename(target / shards.name)
+        say(f"{step.name}: {', '.join(changed)} changed; what was there is kept in {target}")
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Name, digest and patients of what a step made."""
+    patients = list(Artifact.open(path).patients) if path.suffix == ".h5" else []
+    return {"name": path.name, "content_hash": file_hash(path), "patients": patients}
+
+
+def say(line: str) -> None:
+    """One line to the terminal, at once."""
+    print(line, flush=True)
+
+
+def sfvd_command(arguments: list[str], *, isolated: bool) -> None:
+    """Run ``sfvd ARGUMENTS``: in this process, or in one of its own where several devices are used.
+
+    Lightning's launcher for several devices starts the whole command again for each of them, so a pipeline step
+    must then be a command by itself.
+
+    Raises:
+        SfvdError: The command failed.
+    """
+    if not isolated:
+        from sfvd_pl.cli.main import dispatch
+
+        dispatch(arguments)
+        return
+    done = subprocess.run([sys.executable, "-m", "sfvd_pl", *arguments], check=False)
+    if done.returncode:
+        raise SfvdError(
+            "a command of the pipeline failed",
+            key=" ".join(["sfvd", *arguments[:2]]),
+            expected="exit status 0",
+            found=done.returncode,
+            remedy="see its messages above; run the same make target again to go on",
+        )
