@@ -8,7 +8,8 @@ from jsonargparse import ArgumentParser
 
 from sfvd_pl.artifacts import content_hash
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
-from sfvd_pl.pipeline.evaluate import EvaluateSettings, evaluate as measure, metrics_head
+from sfvd_pl.pipeline.evaluate import EvaluateSettings, metrics_head
+from sfvd_pl.pipeline.evaluate import evaluate as measure
 from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.report import write_run_report
 from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings

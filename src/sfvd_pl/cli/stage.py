@@ -77,10 +77,10 @@ class StageCLI(LightningCLI):
         # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         kwargs |= {"default_root_dir": run_dir, "logger": loggers or False}
         trainer = super().instantiate_trainer(**kwargs)
+        own: list[pl.Callback] = vars(trainer)["callbacks"]
         if self.subcommand != "fit":
-            training_only = (EMA, ModelCheckpoint)
-            trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, training_only)]
-        trainer.callbacks.extend(callbacks)
+            own[:] = [c for c in own if not isinstance(c, EMA | ModelCheckpoint)]
+        own.extend(callbacks)
         return trainer
 
     def _value(self, key: str) -> Any:

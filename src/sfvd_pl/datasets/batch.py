@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+
+BatchT = TypeVar("BatchT", bound="_Batch")
 
 
 class _Batch:
     """A dataclass of tensors and lists, all of whose first axis is the sample."""
 
     @classmethod
-    def collate(cls, samples: Sequence[Self]) -> Self:
+    def collate(cls: type[BatchT], samples: Sequence[BatchT]) -> BatchT:
         """Join batches, most often of one sample each, into one batch."""
         columns: dict[str, Any] = {}
         for field in fields(cls):  # type: ignore[arg-type]
@@ -26,7 +28,7 @@ class _Batch:
                 columns[field.name] = [item for value in values for item in value]
         return cls(**columns)
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: BatchT, device: torch.device) -> BatchT:
         """The same batch on another device (Lightning calls this)."""
         moved = {}
         for field in fields(self):  # type: ignore[arg-type]
@@ -34,7 +36,7 @@ class _Batch:
             moved[field.name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
         return type(self)(**moved)
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self: BatchT) -> BatchT:
         """The same batch in page-locked memory (the DataLoader calls this)."""
         pinned = {}
         for field in fields(self):  # type: ignore[arg-type]

@@ -82,7 +82,8 @@ class ClipIndex:
 
     def known(self, clip: int, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether their masks may be used."""
-        return self.label_known[self.start[clip] + offsets]
+        known: NDArray[np.bool_] = self.label_known[self.start[clip] + offsets]
+        return known
 
     def _frames(self, key: str, clip: int, offsets: NDArray[np.int64]) -> NDArray[np.generic]:
         first, last = int(offsets.min()), int(offsets.max())

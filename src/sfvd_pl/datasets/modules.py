@@ -20,6 +20,11 @@ VALIDATION_SEED_OFFSET = 1
 """Added to the seed, so that validation draws differ from those of training."""
 
 
+def cpu_cores() -> int:
+    """The cores this process may use, which on a shared node is fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _SourceDataModule(pl.LightningDataModule):
     """What every DataModule on a source artifact has: loaders in a fixed order and the intensity statistics."""
 
@@ -55,9 +60,7 @@ class _SourceDataModule(pl.LightningDataModule):
         if self.num_workers >= 0:
             return self.num_workers
         ranks = 1 if self.trainer is None else self.trainer.num_devices
-        # The cores this process may use, which on a shared node is fewer than the machine has.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(8, cores // ranks - 1)
+        return min(8, cpu_cores() // ranks - 1)
 
     def _loader_options(self, collate: Any) -> dict[str, Any]:
         workers = max(0, self.workers)

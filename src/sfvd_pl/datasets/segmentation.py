@@ -17,7 +17,6 @@ from sfvd_pl.datasets.windows import choose_window, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ConfigError, LeakError
 
-
 Arm = Literal["real", "classical", "synthetic", "pretrain"]
 """What a segmenter of the comparison learns from; all arms take the same number of optimiser steps."""
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sfvd_pl import __version__
 from sfvd_pl.diffusion import (
     NoiseSchedule,
     Prediction,
@@ -22,7 +23,6 @@ from sfvd_pl.diffusion import (
     weighted_mse,
     wire_band,
 )
-from sfvd_pl import __version__
 from sfvd_pl.errors import CheckpointError
 from sfvd_pl.modules.checkpoint import RECORD_KEY, to_plain
 
@@ -73,8 +73,8 @@ class MaskGuidanceConfig:
 
     Attributes:
         guidance_scale: 1 is none.
-        interval: Part of the trajectory, as fractions of its steps from the noise, in which it is active; outside
-            it the null branch is not computed.
+        interval: Diffusion times, as fractions of the schedule (1 is pure noise), at which it is active; at others
+            the null branch is not computed.
     """
 
     guidance_scale: float = 1.5
@@ -280,7 +280,7 @@ def guided_denoiser(
         guidance: Scale and interval.
         num_train_timesteps: Length of the schedule.
     """
-    first, last = (1.0 - guidance.interval[1], 1.0 - guidance.interval[0])
+    first, last = guidance.interval
 
     def denoise(x_t: Tensor, timesteps: Tensor) -> Tensor:
         place = float(timesteps[0]) / num_train_timesteps

@@ -117,6 +117,6 @@ def load_for_inference(cls: type[ModuleT], path: Path | str, device: torch.devic
             found=" ".join(str(error).split())[:400],
             remedy=f"train again, or use the version that wrote it ({record.get('version', 'unknown')})",
         ) from error
-    if hasattr(module, "learned_from"):
-        module.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
+    # Through __dict__: to the type checker an attribute of nn.Module is a tensor or a module.
+    module.__dict__["learned_from"] = {key: record[key] for key in ("source", "patients") if key in record}
     return module.requires_grad_(False).eval().to(device)

@@ -132,7 +132,8 @@ class ClipGenerator(pl.LightningModule):
         """Where the judge sees a wire, ``B T H W``."""
         flat = torch.from_numpy(pixels.reshape(-1, 1, *pixels.shape[2:]).astype(np.float32))
         logits = self.judge(flat.to(self.device) / self.intensity_max)
-        return (logits > 0).cpu().numpy().reshape(pixels.shape)
+        found: NDArray[np.bool_] = (logits > 0).cpu().numpy().reshape(pixels.shape)
+        return found
 
 
 class PlanBatches(Dataset[GenerationBatch]):

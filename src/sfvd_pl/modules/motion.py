@@ -91,8 +91,8 @@ class MotionModule(DiffusionModule):
         scene_ckpt: Path | None = None,
         network: UNetConfig = UNetConfig(),  # noqa: B008  # frozen dataclasses
         block: int = 4,
-        history: HistoryConfig = HistoryConfig(),  # noqa: B008
-        consistency: ConsistencyConfig = ConsistencyConfig(),  # noqa: B008
+        history: HistoryConfig = HistoryConfig(),
+        consistency: ConsistencyConfig = ConsistencyConfig(),
         objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
         sampler: SamplerConfig = SamplerConfig(),  # noqa: B008
@@ -242,15 +242,12 @@ class MotionModule(DiffusionModule):
         both = condition.cat(condition.null())
 
         def network(x_t: Tensor, timesteps: Tensor, with_null: bool) -> Tensor:
-            if not with_null:
-                return self.network(x_t, timesteps, condition, context, level)
-            return self.network(
-                torch.cat([x_t, x_t]),
-                torch.cat([timesteps, timesteps]),
-                both,
-                torch.cat([context, context_null]),
-                torch.cat([level, level]),
-            )
+            arguments = [x_t, timesteps, condition, context, level]
+            if with_null:
+                pairs = ((x_t, x_t), (timesteps, timesteps), both, (context, context_null), (level, level))
+                arguments = [torch.cat(pair) if isinstance(pair, tuple) else pair for pair in pairs]
+            output: Tensor = self.network(*arguments)
+            return output
 
         def clip_noise(purpose: str) -> Tensor:
             shape = (1, num_frames, *past.shape[-2:])

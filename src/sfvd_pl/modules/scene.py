@@ -114,8 +114,9 @@ class SceneModule(DiffusionModule):
 
         def network(x_t: Tensor, timesteps: Tensor, with_null: bool) -> Tensor:
             if with_null:
-                return self.network(torch.cat([x_t, x_t]), torch.cat([timesteps, timesteps]), both)
-            return self.network(x_t, timesteps, condition)
+                x_t, timesteps = torch.cat([x_t, x_t]), torch.cat([timesteps, timesteps])
+            output: Tensor = self.network(x_t, timesteps, both if with_null else condition)
+            return output
 
         x0 = sampler.sample(
             guided_denoiser(network, self.guidance, self.schedule.num_train_timesteps),

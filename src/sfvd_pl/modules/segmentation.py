@@ -1,10 +1,10 @@
 """The segmentation module: finds the wire in single frames."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from jaxtyping import Float
-from monai.inferers import sliding_window_inference
+from monai.inferers.utils import sliding_window_inference
 from monai.losses.cldice import soft_skel
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -62,7 +62,7 @@ class SegmentationModule(RecordedModule):
     def __init__(
         self,
         network: SegmenterConfig = SegmenterConfig(),  # noqa: B008  # frozen dataclasses
-        loss: SegmentationLossConfig = SegmentationLossConfig(),  # noqa: B008
+        loss: SegmentationLossConfig = SegmentationLossConfig(),
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, warmup_steps=20),  # noqa: B008
         window: int = 64,
         overlap: float = 0.25,
@@ -86,8 +86,9 @@ class SegmentationModule(RecordedModule):
     def frame_logits(self, x0: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
         """Wire logits of standardised frames; in overlapping windows where they are larger than the window."""
         if x0.shape[-2:] == (self.window, self.window):
-            return self.network(x0)
-        logits: Tensor = sliding_window_inference(
+            whole: Tensor = self.network(x0)
+            return whole
+        stitched = sliding_window_inference(
             x0,
             roi_size=(self.window, self.window),
             sw_batch_size=16,
@@ -96,7 +97,8 @@ class SegmentationModule(RecordedModule):
             mode="gaussian",
             padding_mode="replicate",
         )
-        return logits
+        assert isinstance(stitched, Tensor)  # it returns other containers only for other containers
+        return stitched
 
     def loss(self, logits: Tensor, wire_mask: Tensor) -> Tensor:
         """Cross-entropy, Dice and clDice, weighted."""
@@ -132,9 +134,10 @@ class SegmentationModule(RecordedModule):
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Wire probability of whole frames, ``B 1 H W``."""
-        return self(batch.image).sigmoid()
+        probability: Tensor = self(batch.image).sigmoid()
+        return probability
 
-    def configure_optimizers(self) -> object:
+    def configure_optimizers(self) -> Any:
         """AdamW, warm-up, cosine."""
         return optimiser_with_schedule(self, self.optimiser)
 
@@ -155,9 +158,3 @@ class GuideSegmenter:
         """Logits for x0 in the diffusion module's units; differentiable."""
         image = x0 * (2.0 * self.like.intensity[1]) + self.like.intensity[0]
         return self.module.frame_logits(self.module.standardise(image))
-
-
-@torch.no_grad()
-def wire_probability(module: SegmentationModule, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Probability of the wire for frames in 0..1."""
-    return module(image).sigmoid()

@@ -7,8 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-CONDITION_CHANNELS = 3
-"""Truncated centreline distance, wire mask, label-known flag."""
+CONDITION_CHANNELS = 4
+"""Truncated centreline distance, wire mask, label-known flag, visibility on the wire."""
+
+VISIBILITY_SCALE = 8.0
+"""Contrast-to-noise ratios lie below this; the networks are given the ratio divided by it."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +19,15 @@ class WireCondition:
     """What a denoiser is told of the wire in each frame.
 
     Attributes:
-        channels: ``B 3 T H W``: nearness of the centreline in 0..1 (1 on it, 0 at the cutoff distance and beyond),
-            binary wire mask, and a flag that is 1 where the label is known. All three are 0 where it is not: the
-            *null* condition, on which unlabelled frames train and which classifier-free guidance subtracts.
+        channels: ``B 4 T H W``: nearness of the centreline in 0..1 (1 on it, 0 at the cutoff distance and beyond),
+            binary wire mask, a flag that is 1 where the label is known, and the visibility over
+            ``VISIBILITY_SCALE`` on the wire's pixels (0 where unknown), since the contrast of a wire is about
+            proportional to it. All are 0 where the label is not known: the *null* condition, on which unlabelled
+            frames train and which classifier-free guidance subtracts.
         visibility: ``B T``, contrast-to-noise ratio; NaN where unknown.
     """
 
-    channels: Float[Tensor, "B 3 T H W"]
+    channels: Float[Tensor, "B 4 T H W"]
     visibility: Float[Tensor, "B T"]
 
     @classmethod
@@ -35,7 +40,9 @@ class WireCondition:
     ) -> "WireCondition":
         """Assemble the condition; frames without a known label get the null condition."""
         known = label_known[:, None, :, None, None].to(wire_mask.dtype)
-        channels = torch.cat([nearness * known, wire_mask * known, known.expand_as(wire_mask)], dim=1)
+        wire = wire_mask * known
+        visible = wire * (torch.nan_to_num(visibility) / VISIBILITY_SCALE)[:, None, :, None, None]
+        channels = torch.cat([nearness * known, wire, known.expand_as(wire), visible], dim=1)
         return cls(channels, torch.where(label_known, visibility, torch.nan))
 
     def null(self) -> "WireCondition":

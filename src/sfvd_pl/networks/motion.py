@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_product_attention, silu
 
-from sfvd_pl.networks.condition import CONDITION_CHANNELS, ScalarEmbedding, WireCondition
+from sfvd_pl.networks.condition import ScalarEmbedding, WireCondition
 from sfvd_pl.networks.scene import SceneUNet, UNetConfig, check_frame_size
 
 CONTEXT_CHANNELS = 3
@@ -47,7 +47,10 @@ class TemporalMixer(nn.Module):
         over_time = rearrange(self.norm_1(features), "(b t) c h w -> b c t (h w)", t=num_frames)
         mixed = self.conv_2(silu(self.conv_1(silu(over_time))))
         features = features + rearrange(mixed, "b c t (h w) -> (b t) c h w", h=height)
-        return features if self.attention is None else self.attention(features, num_frames)
+        if self.attention is None:
+            return features
+        attended: Tensor = self.attention(features, num_frames)
+        return attended
 
 
 class TemporalAttention(nn.Module):
@@ -55,7 +58,8 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, channels: int, groups: int, head_dim: int = 24) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_dim)
+        # As many heads as divide the channels evenly and leave each at least head_dim of them.
+        self.heads = max(heads for heads in range(1, max(1, channels // head_dim) + 1) if channels % heads == 0)
         self.norm = nn.GroupNorm(groups, channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
@@ -69,7 +73,8 @@ class TemporalAttention(nn.Module):
         tokens = tokens + _positions(num_frames, tokens.shape[-1], tokens)
         query, key, value = rearrange(self.qkv(tokens), "n t (k d c) -> k n d t c", k=3, d=self.heads)
         attended = rearrange(scaled_dot_product_attention(query, key, value), "n d t c -> n t (d c)")
-        return features + rearrange(self.out(attended), "(b h w) t c -> (b t) c h w", h=height, w=width)
+        added: Tensor = rearrange(self.out(attended), "(b h w) t c -> (b t) c h w", h=height, w=width)
+        return features + added
 
 
 def _positions(length: int, channels: int, like: Tensor) -> Float[Tensor, "T C"]:
@@ -188,9 +193,11 @@ class MotionUNet(nn.Module):
             features = self.down_mixers[level](features, num_frames)
             # The mixed features replace the last skip, so that the way up sees them too.
             skips = (*skips, *residuals[:-1], features)
-        features = self.mid_mixer(unet.mid_block(features, time), num_frames)
+        if unet.mid_block is not None:
+            features = unet.mid_block(features, time)
+        features = self.mid_mixer(features, num_frames)
         for level, block in enumerate(unet.up_blocks):
-            count = len(block.resnets)
+            count = self.config.layers_per_block + 1
             features = block(features, skips[-count:], time)
             skips = skips[:-count]
             features = self.up_mixers[level](features, num_frames)
@@ -201,5 +208,5 @@ def pack_context(
     frames: Float[Tensor, "B 1 K H W"], condition: WireCondition
 ) -> Float[Tensor, "B KC H W"]:
     """Context frames as the motion network's input channels: picture, wire mask, label-known flag of each."""
-    stacked = torch.cat([frames, condition.channels[:, 1:]], dim=1)
+    stacked = torch.cat([frames, condition.channels[:, 1:3]], dim=1)
     return rearrange(stacked, "b c k h w -> b (k c) h w")

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sfvd_pl.errors import ConfigError
-from sfvd_pl.networks.condition import CONDITION_CHANNELS, ScalarEmbedding, WireCondition
-
-VISIBILITY_SCALE = 8.0
-"""Contrast-to-noise ratios lie below this, so that the embedding's phases stay within one turn or so."""
-
+from sfvd_pl.networks.condition import (
+    CONDITION_CHANNELS,
+    VISIBILITY_SCALE,
+    ScalarEmbedding,
+    WireCondition,
+)
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -59,7 +60,7 @@ class UNetConfig:
 def build_unet(config: UNetConfig, in_channels: int, out_channels: int) -> UNet2DModel:
     """A diffusers U-Net that takes the sum of all scalar conditions as its class embedding."""
     levels = len(config.block_out_channels)
-    unet = UNet2DModel(
+    unet: UNet2DModel = UNet2DModel(
         in_channels=in_channels * config.unshuffle**2,
         out_channels=out_channels * config.unshuffle**2,
         block_out_channels=tuple(config.block_out_channels),
@@ -91,7 +92,7 @@ def check_frame_size(config: UNetConfig, height: int, width: int) -> None:
 class SceneUNet(nn.Module):
     """Denoises one frame given the wire's mask and visibility.
 
-    Input is the noised frame with the condition's three channels behind it; the output is one channel in the
+    Input is the noised frame with the condition's channels behind it; the output is one channel in the
     diffusion's ``prediction_type``.
 
     Args:

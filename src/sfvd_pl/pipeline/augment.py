@@ -1,5 +1,6 @@
 """Stage 3 as a whole: from checkpoints, scenes and the source to a synthetic artifact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
 from sfvd_pl.diffusion import SamplerConfig
 from sfvd_pl.errors import CheckpointError, ConfigError, LeakError
 from sfvd_pl.metrics.segmentation import dice
-from sfvd_pl.modules.base import MaskGuidanceConfig
+from sfvd_pl.modules.base import MaskGuidanceConfig, RecordedModule
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
 from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModule
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
@@ -108,7 +109,9 @@ def _load_models(
     return scene, motion, guide, judge
 
 
-def _learned_from(settings: AugmentSettings, source: Artifact, modules: list[SceneModule | MotionModule | SegmentationModule]) -> tuple[str, ...]:
+def _learned_from(
+    settings: AugmentSettings, source: Artifact, modules: Sequence[RecordedModule]
+) -> tuple[str, ...]:
     """Patients that any of the models saw; they must be training patients of this very source."""
     unseen = set(ClipIndex(settings.source, "val").patients) | set(ClipIndex(settings.source, "test").patients)
     patients: set[str] = set(ClipIndex(settings.source, "train").patients)

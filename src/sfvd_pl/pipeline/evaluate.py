@@ -1,6 +1,5 @@
 """Stage 4's measures: label fidelity, noise, visibility, the gate, the comparison of segmenters."""
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch.utils.data import Dataset
 from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
 from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.modules import cpu_cores
 from sfvd_pl.datasets.reference import ReferenceClip, ReferenceFrames, reference_clips
 from sfvd_pl.datasets.segmentation import AnnotatedFrames, ArtifactFrames
 from sfvd_pl.errors import ConfigError
@@ -101,7 +101,7 @@ def arm_tables(segmentation: Path, source: Artifact) -> dict[str, PatientTable]:
     """Scores of each arm by patient."""
     made = Artifact.open(segmentation, Kind.SEGMENTATION)
     masks = np.concatenate([source.rows("frames/wire_mask", r, r + 1) for r in made.column("frames/source_frame")])
-    tables = {}
+    tables: dict[str, PatientTable] = {}
     for number, arm in enumerate(made.column("arms/name")):
         probability = made.rows("frames/probability", number, number + 1)[0]
         tables[str(arm)] = patient_table(
@@ -197,7 +197,7 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
             synthetic.column("clips/accepted"),
             [str(reason) for reason in synthetic.column("clips/reject_reason")],
             dice_threshold=gate["dice"],
-            visibility_threshold=gate["visibility"],
+            visibility_threshold=float("nan") if gate["visibility"] is None else gate["visibility"],
         ),
     }
     if settings.segmentation:
@@ -219,11 +219,10 @@ def _noise(synthetic: Artifact, reference: list[ReferenceClip], intensity_max: i
 
 def machine() -> dict[str, Any]:
     """What the figures were got on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.system(),
         "processor": platform.machine(),
-        "cpu_cores": cores,
+        "cpu_cores": cpu_cores(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "torch": torch.__version__,

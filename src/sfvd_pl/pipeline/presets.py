@@ -1,12 +1,12 @@
 """Presets: the numbers under ``stages/``, and which of them this machine can do."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from sfvd_pl.datasets.modules import cpu_cores
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline.hashing import PACKAGE
 
@@ -32,7 +32,7 @@ def stages_folder(folder: Path | None = None) -> Path:
 def machine_preset() -> tuple[str, str]:
     """The preset that this machine can do, and why."""
     if not torch.cuda.is_available():
-        return "tiny", f"no GPU, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+        return "tiny", f"no GPU, {cpu_cores()} CPU cores"
     memory = torch.cuda.get_device_properties(0).total_memory / 2**30
     facts = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
     return ("workstation" if memory >= WORKSTATION_MEMORY_GIB else "tiny"), facts

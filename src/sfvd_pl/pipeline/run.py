@@ -295,7 +295,8 @@ class Pipeline:
     def summary(self) -> str:
         """Where everything is."""
         lines = [f"run {self.settings.name} in {self.run.folder}"]
-        artifacts = [self.source, self.scenes, self.motions, self.synthetic, *sorted(self.run.folder.glob("segmentation*.h5"))]
+        segmentations = sorted(self.run.folder.glob("segmentation*.h5"))
+        artifacts = [self.source, self.scenes, self.motions, self.synthetic, *segmentations]
         lines += [f"  {path}" for path in artifacts if path.exists()]
         report = self.run.path("report", "index.html")
         if report.exists():
@@ -335,8 +336,9 @@ def _synthetic_line(path: Path) -> str:
 def _headline(metrics: dict[str, Any]) -> list[str]:
     """The figures that a user asks for first."""
     fidelity, noise = metrics["label_fidelity"], metrics["noise"]
+    made, real = fidelity["synthetic"]["dice"], fidelity["real"]["dice"]
     lines = [
-        f"  label fidelity  synthetic {_number(fidelity['synthetic']['dice'])}  real {_number(fidelity['real']['dice'])}"
+        f"  label fidelity  synthetic {_number(made)}  real {_number(real)}"
         f"  ratio {_number(fidelity['ratio'])}  shuffled {_number(fidelity['shuffled']['dice'])}"
         f"  drift {_number(fidelity['drift'])}",
         f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
