@@ -1,0 +1,120 @@
+# The front door. `make` alone explains it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:  # stages follow one another, also with -j
+
+# Each variable has its explanation in the line above it; `make help` shows both.
+## which numbers: tiny, workstation, or auto, which takes what this machine can do
+PRESET ?= auto
+## folder of your own clips (data/README.md); empty: the simulator makes a data set
+DATA ?=
+## name of the run; everything it makes lies in data/artifacts/RUN
+RUN ?= default
+## decides every random number
+SEED ?= 0
+## number of devices to train on, or auto
+DEVICES ?= auto
+## share of the annotated training clips whose masks may be used, e.g. 0.25; empty: the preset's
+LABELLED ?=
+## seeds of the segmentation comparison, e.g. "0 1 2"; empty: SEED alone
+SEEDS ?=
+## any further settings, e.g. "--scene.trainer.max_steps 100"
+ARGS ?=
+## Python that the virtual environment is made with, 3.11 or newer
+PYTHON ?= python3
+## folder of the virtual environment
+VENV ?= .venv
+## processes that run the tests
+JOBS ?= 2
+
+# Quotes one word for the shell, so that paths may hold spaces.
+quote = '$(subst ','\'',$(1))'
+BIN = $(VENV)/bin
+SFVD = $(call quote,$(BIN)/sfvd)
+SETTINGS = --run $(call quote,$(RUN)) --preset $(call quote,$(PRESET)) --seed $(call quote,$(SEED)) \
+	--devices $(call quote,$(DEVICES)) $(if $(DATA),--data $(call quote,$(DATA))) \
+	$(if $(LABELLED),--labelled-fraction $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+.PHONY: help install stage1 stage2 augment segment all report test lint types imports check bench clean clean-run
+
+help:  ## this text
+	@echo "SF-VD, reconstructed: labelled synthetic fluoroscopy for guidewire segmentation."
+	@echo
+	@echo "  make stage1 stage2 augment segment          the whole chain"
+	@echo "  make stage1 DATA=/path/to/clips RUN=mine    the same on your own clips"
+	@echo
+	@echo "targets"
+	@awk -F ':.*## *' '/^[a-z0-9-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "variables (default)"
+	@awk '/^## / {text = substr($$0, 4); next} \
+		/^[A-Z]+ \?=/ && text {value = $$0; sub(/^[A-Z]+ \?= */, "", value); \
+		printf "  %-9s %s (%s)\n", $$1, text, value == "" ? "empty" : value} {text = ""}' $(firstword $(MAKEFILE_LIST))
+
+install: $(VENV)/.installed  ## make the virtual environment and install the package with pinned versions
+
+stage1: $(VENV)/.installed  ## data set, scene model, generated first frames
+	$(SFVD) run stage1 $(SETTINGS)
+
+stage2: $(VENV)/.installed  ## motion model, clips that follow from those frames
+	$(SFVD) run stage2 $(SETTINGS)
+
+augment: $(VENV)/.installed  ## guide and gate segmenters; guided, gated, labelled synthetic clips
+	$(SFVD) run augment $(SETTINGS)
+
+segment: $(VENV)/.installed  ## wire segmenters with and without synthetic clips, measures, report
+	$(SFVD) run segment $(SETTINGS)
+
+all: $(VENV)/.installed  ## the four stages in one go
+	$(SFVD) run stage1 stage2 augment segment $(SETTINGS)
+
+report: $(VENV)/.installed  ## write the report of RUN anew; trains only what is missing or out of date
+	rm -f $(call quote,data/artifacts/$(RUN)/report/index.html)
+	$(SFVD) run segment $(SETTINGS)
+
+test: $(VENV)/.installed-dev  ## run the tests
+	OMP_NUM_THREADS=1 $(call quote,$(BIN)/python) -m pytest -n $(JOBS) --dist loadfile -q
+
+lint: $(VENV)/.installed-dev  ## ruff
+	$(call quote,$(BIN)/ruff) check .
+
+types: $(VENV)/.installed-dev  ## mypy --strict
+	$(call quote,$(BIN)/mypy) --strict src
+
+imports: $(VENV)/.installed-dev  ## import-linter: imports point downward
+	$(call quote,$(BIN)/lint-imports) --no-logo
+
+check: test lint types imports  ## all of these four
+
+bench: $(VENV)/.installed-dev  ## measure the speed of this machine
+	@set -e; for file in tests/bench/bench_*.py; do name=$${file%.py}; \
+		echo "== $$name"; $(call quote,$(BIN)/python) -m "$$(echo "$$name" | tr / .)"; done
+
+clean:  ## remove caches and builds; data and the virtual environment stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-run:  ## remove everything that the run RUN has made
+	@case $(call quote,$(RUN)) in ''|.|..|*/*) echo "RUN must be the plain name of a run, not '$(RUN)'" >&2; exit 1;; esac
+	rm -rf $(call quote,data/artifacts/$(RUN))
+
+# -- installation ---------------------------------------------------------------------------------------------
+
+$(VENV)/bin/python:
+	@command -v $(call quote,$(PYTHON)) >/dev/null 2>&1 || { echo "There is no '$(PYTHON)' here. Install Python 3.11\
+	 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(call quote,$(PYTHON)) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is\
+	 needed, but '$(PYTHON)' is $$($(call quote,$(PYTHON)) --version 2>&1). Name another one:\
+	 make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making the virtual environment $(VENV)"
+	@$(call quote,$(PYTHON)) -m venv $(call quote,$(VENV)) || { rm -f $(call quote,$@); echo "No virtual\
+	 environment could be made. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call quote,$(BIN)/python) -m pip install -q -c constraints.txt -e .
+	@touch $(call quote,$@)
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call quote,$(BIN)/python) -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $(call quote,$(VENV)/.installed) $(call quote,$@)

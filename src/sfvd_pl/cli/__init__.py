@@ -1,0 +1,1 @@
+"""The command line; import the module you need."""

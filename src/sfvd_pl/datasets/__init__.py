@@ -1,0 +1,1 @@
+"""Artifacts in, typed batches out; import the module you need."""

@@ -1,0 +1,1 @@
+"""LightningModules and what goes with them; import the module you need."""

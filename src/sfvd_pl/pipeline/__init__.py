@@ -1,0 +1,1 @@
+"""Stages as chains of steps; import the module you need."""
