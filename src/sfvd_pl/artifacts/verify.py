@@ -65,6 +65,7 @@ def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) ->
     if deep:
         pictures = [schema.by_key[key] for key in artifact.keys if schema.by_key[key].streamed]
         size = sum(_column_bytes(artifact, column) for column in pictures)
+        bar: tqdm[None]
         with tqdm(
             total=size, unit="B", unit_scale=True, desc=f"verify {artifact.path.name}", disable=not progress
         ) as bar:

@@ -26,6 +26,18 @@ MODEL_FILE = "model.ckpt"
 """The finished model in a run folder."""
 
 
+class Progress(TQDMProgressBar):
+    """Lightning's progress bar without the logger's version, which says nothing to anybody."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What the bar shows beside the time."""
+        items = super().get_metrics(trainer, pl_module)
+        items.pop("v_num", None)
+        return items
+
+
 class StageCLI(LightningCLI):
     """LightningCLI with what every stage needs.
 
@@ -69,7 +81,7 @@ class StageCLI(LightningCLI):
         """A trainer whose root folder and loggers belong to the run."""
         run_dir = self._value("run_dir")
         loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
-        callbacks: list[pl.Callback] = [TQDMProgressBar(refresh_rate=10)]
+        callbacks: list[pl.Callback] = [Progress(refresh_rate=10)]
         if self.subcommand == "fit":
             callbacks.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":

@@ -35,7 +35,7 @@ def skeleton(wire_mask: Array) -> Bools:
     if wire.any():
         # Thinning is local: the box gives what the whole frame gives, in a fraction of the time.
         box = crop_to(wire)
-        line[box] = skeletonize(np.pad(wire[box], 1))[1:-1, 1:-1]  # type: ignore[no-untyped-call]
+        line[box] = skeletonize(np.pad(wire[box], 1))[1:-1, 1:-1]
     return line
 
 

@@ -84,6 +84,7 @@ class MotionModule(DiffusionModule):
         sampler: How frames are drawn.
         guidance: Classifier-free guidance on the wire.
         seed: Decides the initial weights of what is new and, with the sample ids, all noise.
+        compile_network: See :class:`DiffusionModule`.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class MotionModule(DiffusionModule):
         sampler: SamplerConfig = SamplerConfig(),  # noqa: B008
         guidance: MaskGuidanceConfig = MaskGuidanceConfig(),  # noqa: B008
         seed: int = 0,
+        compile_network: bool = False,
     ) -> None:
         super().__init__(
             objective,
@@ -105,6 +107,7 @@ class MotionModule(DiffusionModule):
             sampler,
             guidance,
             seed,
+            compile_network,
             network=network,
             block=block,
             history=history,

@@ -33,6 +33,7 @@ class SceneModule(DiffusionModule):
         sampler: How scenes are drawn.
         guidance: Classifier-free guidance on the wire.
         seed: Decides the initial weights and, with the sample ids, all noise.
+        compile_network: See :class:`DiffusionModule`.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class SceneModule(DiffusionModule):
         sampler: SamplerConfig = SamplerConfig(),  # noqa: B008
         guidance: MaskGuidanceConfig = MaskGuidanceConfig(),  # noqa: B008
         seed: int = 0,
+        compile_network: bool = False,
     ) -> None:
-        super().__init__(objective, optimiser, sampler, guidance, seed, network=network)
+        super().__init__(objective, optimiser, sampler, guidance, seed, compile_network, network=network)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = SceneUNet(network)

@@ -18,6 +18,7 @@ from sfvd_pl.networks.condition import (
     WireCondition,
 )
 
+
 @dataclass(frozen=True)
 class UNetConfig:
     """Size of a denoising network.

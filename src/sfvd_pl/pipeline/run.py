@@ -238,7 +238,7 @@ class Pipeline:
         return [*steps, self._segmenter("evaluator"), self._report(predictions)]
 
     def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
-        folder = f"segment/{arm}" if len(self.seeds) == 1 else f"segment/{arm}-seed{seed}"
+        folder = self._seeded(f"segment/{arm}", seed)
         config = self._training(folder, base, seed=seed)
         inputs = {"source": self.source}
         data: dict[str, Any] = {"mix": {"arm": arm}}
@@ -247,10 +247,14 @@ class Pipeline:
             inputs["synthetic clips"] = self.synthetic
         return self._fit(folder, "segment", merged(config, {"data": data}), inputs)
 
+    def _seeded(self, name: str, seed: int) -> str:
+        """The run's own seed keeps the plain name, so that more seeds later don't train the first one again."""
+        return name if seed == self.settings.seed else f"{name}-seed{seed}"
+
     def _predictions(self, checkpoints: dict[str, Path], seed: int) -> Step:
         from sfvd_pl.pipeline.evaluate import write_segmentation
 
-        name = "segmentation" if len(self.seeds) == 1 else f"segmentation-seed{seed}"
+        name = self._seeded("segmentation", seed)
         out = self.run.path(f"{name}.h5")
         config = {"seed": seed, "arms": list(checkpoints)}
 
