@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+from toy import FRAMES, WINDOW, patients_of, rewritten
+
+from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.datasets.batch import GenerationBatch
+from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, SequenceBank, SequenceConfig, SequenceDataset
+from sfvd_pl.datasets.windows import centreline_nearness
+from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.sources.phantom import simulate_wire_masks
+
+
+def _bank(source: Path, seed: int = 0, **config: object) -> SequenceBank:
+    settings: dict[str, object] = {"frames": FRAMES, "window": WINDOW, "simulated_share": 0.5}
+    return SequenceBank(source, SequenceConfig(**(settings | config)), seed)  # type: ignore[arg-type]
+
+
+def test_the_same_id_gives_the_same_sequence_whatever_was_asked_before(source: Path) -> None:
+    bank, again = _bank(source), _bank(source)
+    for sample_id in (8, 3):
+        again.sequence(sample_id)
+    for sample_id in range(6):
+        a, b = bank.sequence(sample_id), again.sequence(sample_id)
+        assert np.array_equal(a.wire_mask, b.wire_mask)
+        assert (a.origin, a.mask_source, a.visibility) == (b.origin, b.mask_source, b.visibility)
+    other = _bank(source, seed=1)
+    assert [other.sequence(i).visibility for i in range(4)] != [bank.sequence(i).visibility for i in range(4)]
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 9, 23), (1.0, 32, 32)])
+def test_simulated_share(source: Path, share: float, low: int, high: int) -> None:
+    bank = _bank(source, simulated_share=share)
+    origins = [bank.sequence(i).origin for i in range(32)]
+    assert low <= origins.count("simulated") <= high
+    assert set(origins) <= {"simulated", "repaired"}
+
+
+def test_every_frame_of_every_sequence_shows_enough_wire(source: Path) -> None:
+    bank = _bank(source)
+    for sample_id in range(32):
+        wire_mask = bank.sequence(sample_id).wire_mask
+        assert wire_mask.shape == (FRAMES, WINDOW, WINDOW)
+        assert set(np.unique(wire_mask)) == {0, 1}
+        assert wire_mask.reshape(FRAMES, -1).sum(1).min() >= 16
+
+
+def test_masks_come_from_labelled_training_clips_only(source: Path) -> None:
+    """Each repaired sequence is found in the clip it names, which is labelled and of a training patient."""
+    artifact = Artifact.open(source, Kind.SOURCE)
+    names = [str(name) for name in artifact.column("clips/name")]
+    bank = _bank(source, simulated_share=0.0)
+    seen = set()
+    for sample_id in range(24):
+        sequence = bank.sequence(sample_id)
+        clip = names.index(sequence.mask_source)
+        seen.add(clip)
+        masks = artifact.clip_rows("frames/wire_mask", clip)
+        turned = [
+            np.rot90(sequence.wire_mask[..., ::-1] if mirrored else sequence.wire_mask, -turns, axes=(1, 2))
+            for turns in range(4)
+            for mirrored in (False, True)
+        ]
+        views = sliding_window_view(masks, (FRAMES, WINDOW, WINDOW))
+        assert any((views.reshape(-1, FRAMES, WINDOW, WINDOW) == t).all((1, 2, 3)).any() for t in turned)
+    labelled, patient = artifact.column("clips/labelled"), artifact.column("clips/patient")
+    assert all(labelled[clip] for clip in seen)
+    assert {str(patient[clip]) for clip in seen} <= patients_of(source, "train")
+    assert len(seen) == 4  # every labelled training clip of the toy source
+
+
+def test_a_simulated_sequence_can_be_made_again_from_its_source(source: Path) -> None:
+    bank = _bank(source, simulated_share=1.0)
+    sequence = bank.sequence(5)
+    again = simulate_wire_masks(
+        int(sequence.mask_source), FRAMES, WINDOW, WINDOW, width_px=bank.wire_width_px
+    )
+    assert np.array_equal(sequence.wire_mask, again)
+
+
+def test_wire_width_is_area_over_length(source: Path) -> None:
+    bank = _bank(source)
+    widths = [
+        mask.sum() / (centreline_nearness(mask[None])[0] == 1.0).sum()
+        for clip in bank.index.clips
+        for mask in bank.index.wire_mask(int(clip), np.arange(6))
+        if mask.any()
+    ]
+    assert bank.wire_width_px == pytest.approx(float(np.median(widths)), abs=0.05)
+    assert 1.0 < bank.wire_width_px < 3.0
+
+
+def test_requested_visibility_fills_the_quantiles_of_the_labelled_frames(source: Path) -> None:
+    bank = _bank(source, visibility_quantiles=(0.1, 0.7), simulated_share=0.0)
+    artifact = Artifact.open(source, Kind.SOURCE)
+    use = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
+    rows = np.repeat(use, artifact.column("clips/length"))
+    low, high = np.quantile(artifact.column("frames/visibility")[rows], (0.1, 0.7))
+    assert bank.visibility_range == pytest.approx((low, high))
+    asked = np.array([bank.sequence(i).visibility for i in range(60)])
+    assert asked.min() >= low
+    assert asked.max() <= high
+    assert np.histogram(asked, bins=3, range=(low, high))[0].min() > 8
+
+
+def test_clips_that_are_too_short_leave_the_simulator(source: Path) -> None:
+    bank = _bank(source, frames=7, simulated_share=0.0)  # the toy clips have six
+    assert bank.runs == []
+    assert bank.sequence(0).origin == "simulated"
+
+
+def test_a_wire_too_short_for_a_label_is_not_repaired(source: Path, tmp_path: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    masks = artifact.column("frames/wire_mask").copy()
+    for row in (2, 8, 14, 20, 26, 32, 38, 44):  # the third frame of each clip keeps a few pixels only
+        keep = np.argwhere(masks[row])[: MIN_WIRE_PIXELS - 1]
+        masks[row] = 0
+        masks[row][tuple(keep.T)] = 1
+    thin = rewritten(source, tmp_path / "thin.h5", frames__wire_mask=masks)
+    bank = _bank(thin, frames=3, simulated_share=0.0)
+    assert {first for _, first in bank.runs} == {3}
+
+
+def test_unmeasurable_visibility_is_refused(source: Path, tmp_path: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    blind = rewritten(
+        source,
+        tmp_path / "blind.h5",
+        frames__visibility=np.full_like(artifact.column("frames/visibility"), np.nan),
+    )
+    with pytest.raises(SourceError, match="NaN only"):
+        _bank(blind)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"visibility_quantiles": (0.9, 0.1)},
+        {"visibility_quantiles": (0.1, 1.2)},
+        {"visibility_quantiles": (0.5, 0.5)},
+        {"simulated_share": 1.5},
+        {"simulated_share": -0.1},
+    ],
+)
+def test_shares_and_quantiles_are_checked(config: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(config))):
+        SequenceConfig(frames=4, window=32, **config)  # type: ignore[arg-type]
+
+
+def test_samples_carry_their_sequence(source: Path) -> None:
+    bank = _bank(source)
+    dataset = SequenceDataset(bank, [7, 2])
+    assert len(dataset) == 2
+    batch = GenerationBatch.collate([dataset[0], dataset[1]])
+    assert batch.sample_id.tolist() == [7, 2]
+    assert batch.scene is None
+    assert not batch.segmentation_scale.any()
+    for row, sample_id in enumerate((7, 2)):
+        sequence = bank.sequence(sample_id)
+        assert np.array_equal(batch.wire_mask[row, 0].numpy(), sequence.wire_mask)
+        assert np.allclose(batch.nearness[row, 0].numpy(), centreline_nearness(sequence.wire_mask))
+        assert batch.visibility[row].item() == pytest.approx(sequence.visibility)
+        assert (batch.origin[row], batch.mask_source[row]) == (sequence.origin, sequence.mask_source)

@@ -1,0 +1,224 @@
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import rewritten
+
+from sfvd_pl.artifacts import Artifact
+from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
+from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "runs" / "r", "r")
+
+
+class Work:
+    """A step that copies its input and remembers how it was called."""
+
+    def __init__(self, run: Run, **config: Any) -> None:
+        self.run = run
+        self.given = run.path("given.txt")
+        self.out = run.path("out.txt")
+        self.config: dict[str, Any] = config
+        self.calls: list[bool] = []
+        self.fails: Callable[[], None] = lambda: None
+        if not self.given.exists():
+            self.given.write_text("input")
+
+    def step(self, name: str = "copy") -> Step:
+        return Step(name, self.config, {"text": self.given}, [self.out], self._act, lambda: "copied")
+
+    def _act(self, resume: bool) -> None:
+        self.calls.append(resume)
+        self.run.path("copy", "left").write_text("something")
+        self.fails()
+        self.out.write_text(self.given.read_text())
+
+
+def test_an_unchanged_step_does_nothing_the_second_time(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work(run, steps=3)
+    assert run.perform(work.step())
+    assert not run.perform(work.step())
+    assert not Run(run.folder, "r").perform(work.step())
+    assert work.calls == [False]
+    assert "nothing to do" in capsys.readouterr().out
+    state = run.state("copy")
+    assert state["status"] == "done"
+    assert state["made"] == "copied"
+    assert state["outputs"][0]["name"] == "out.txt"
+    assert len(state["outputs"][0]["content_hash"]) == 64
+
+
+def test_a_lost_output_is_made_again_from_the_start(run: Run) -> None:
+    work = Work(run)
+    run.perform(work.step())
+    work.out.unlink()
+    assert run.perform(work.step())
+    assert work.calls == [False, False]
+
+
+def _fail(error: type[BaseException]) -> Callable[[], None]:
+    def fail() -> None:
+        raise error("broke")
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [SfvdError, RuntimeError, KeyboardInterrupt])
+def test_a_failed_action_leaves_no_done_and_the_next_call_goes_on(run: Run, error: type[BaseException]) -> None:
+    work = Work(run)
+    work.fails = _fail(error)
+    with pytest.raises(error):
+        run.perform(work.step())
+    assert run.state("copy")["status"] == "running"
+    work.fails = lambda: None
+    assert run.perform(work.step())
+    assert work.calls == [False, True]
+    assert run.state("copy")["status"] == "done"
+
+
+def test_seconds_of_all_attempts_add_up(run: Run) -> None:
+    work = Work(run)
+
+    def slow() -> None:
+        time.sleep(0.05)
+        raise RuntimeError
+
+    work.fails = slow
+    with pytest.raises(RuntimeError):
+        run.perform(work.step())
+    work.fails = lambda: time.sleep(0.05)
+    run.perform(work.step())
+    assert run.state("copy")["seconds"] >= 0.1
+
+
+def test_an_action_that_returns_without_its_output_is_not_done(run: Run) -> None:
+    """So ends a training that was asked to stop."""
+    step = Step("copy", {}, {}, [run.path("never.txt")], lambda resume: None)
+    with pytest.raises(ConfigError, match="cut off before it was done"):
+        run.perform(step)
+    assert run.state("copy")["status"] == "running"
+
+
+@pytest.mark.parametrize("what", ["configuration", "input text"])
+def test_a_change_sets_the_old_results_aside(run: Run, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work(run, steps=3)
+    run.perform(work.step())
+    for number, change in enumerate((4, 5), start=1):
+        old = work.out.read_text()
+        if what == "configuration":
+            work.config = {"steps": change}
+        else:
+            work.given.write_text(f"other input {change}")
+        assert run.perform(work.step())
+        kept = run.path(f"copy.previous-{number}")
+        assert (kept / "out.txt").read_text() == old
+        assert (kept / "left").exists()
+        assert json.loads((kept / "step.json").read_text())["status"] == "done"
+        assert f"{what} changed" in capsys.readouterr().out
+    assert work.calls == [False, False, False]
+    assert not run.perform(work.step())
+
+
+def test_a_change_in_the_middle_starts_anew_instead_of_resuming(run: Run) -> None:
+    work = Work(run, steps=3)
+    work.fails = _fail(RuntimeError)
+    with pytest.raises(RuntimeError):
+        run.perform(work.step())
+    shards = run.path("out.shards")
+    shards.mkdir()
+    work.config, work.fails = {"steps": 9}, lambda: None
+    run.perform(work.step())
+    assert work.calls == [False, False]
+    assert not shards.exists()
+    assert run.path("copy.previous-1", "out.shards").is_dir()
+
+
+def test_a_change_of_code_is_a_change(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(run)
+    run.perform(work.step())
+    monkeypatch.setattr("sfvd_pl.pipeline.steps.code_hash", lambda *, presentation: "another")
+    assert run.perform(work.step())
+    assert run.path("copy.previous-1").is_dir()
+
+
+def test_steps_in_a_folder_of_folders_are_set_aside_beside_themselves(run: Run) -> None:
+    work = Work(run, steps=1)
+    run.path("copy").mkdir()
+    run.perform(work.step("segment/real"))
+    work.config = {"steps": 2}
+    run.perform(work.step("segment/real"))
+    assert run.path("segment", "real.previous-1", "step.json").exists()
+    assert run.path("segment", "real", "step.json").exists()
+
+
+def test_one_process_at_a_time(run: Run) -> None:
+    with run.locked():
+        with pytest.raises(ConfigError, match="another process is working on this run"), run.locked():
+            pass
+        with Run(run.folder.with_name("other"), "other").locked():
+            pass
+    with run.locked():
+        pass
+
+
+def test_a_dead_process_leaves_no_lock(run: Run) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from sfvd_pl.pipeline.steps import Run\n"
+        "lock = Run(Path(sys.argv[1]), 'r').locked(); lock.__enter__(); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(run.folder)], check=False).returncode == 9
+    with run.locked():
+        pass
+
+
+def test_a_missing_input_is_named(run: Run) -> None:
+    step = Step("scene", {}, {"source": run.path("source.h5")}, [], lambda resume: None)
+    with pytest.raises(ArtifactError, match=r"lacks its source[\s\S]*source\.h5[\s\S]*make stage1"):
+        run.perform(step)
+    assert run.state("scene") == {}
+
+
+def test_a_broken_artifact_is_refused_before_anything_runs(run: Run, source: Path) -> None:
+    broken = run.path("source.h5")
+    content = bytearray(source.read_bytes())
+    pixels = Artifact.open(source).rows("frames/image", 7, 8)[0].tobytes()
+    place = bytes(content).index(pixels)
+    content[place + 5] ^= 0xFF
+    broken.write_bytes(content)
+    ran = []
+    step = Step("scene", {}, {"source": broken}, [], ran.append)
+    with pytest.raises(ArtifactError, match="does not hold"):
+        run.perform(step)
+    assert ran == []
+
+
+def test_an_artifact_rewritten_with_the_same_content_is_no_change(run: Run, source: Path) -> None:
+    work = Work(run)
+    work.given = run.path("given.h5")
+    rewritten(source, work.given)
+    work._act = lambda resume: work.out.write_text("made")  # type: ignore[method-assign, assignment, return-value]
+    run.perform(work.step())
+    work.given.unlink()
+    rewritten(source, work.given)
+    assert not run.perform(work.step())
+
+
+def test_an_unreadable_state_counts_as_none(run: Run) -> None:
+    work = Work(run)
+    run.perform(work.step())
+    run.path("copy", "step.json").write_text("{")
+    assert run.state("copy") == {}
+    assert run.perform(work.step())
+
+
+def test_a_command_of_its_own_process_reports_failure() -> None:
+    with pytest.raises(SfvdError, match="found: 2"):
+        sfvd_command(["nonsense"], isolated=True)

@@ -1,0 +1,36 @@
+"""Session-wide fixtures: imported by the conftest.py of each folder that uses them, built once all the same."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+from toy import motion_module, save_model, scene_module, segmentation_module, write_toy_source
+
+
+@lru_cache(maxsize=1)
+def _source(folder: Path) -> Path:
+    return write_toy_source(folder / "toy-source.h5")
+
+
+@lru_cache(maxsize=1)
+def _models(folder: Path) -> dict[str, Path]:
+    source = _source(folder)
+    scene = save_model(scene_module(), folder / "toy-models" / "scene.ckpt", source)
+    return {
+        "scene": scene,
+        "motion": save_model(motion_module(scene_ckpt=scene), folder / "toy-models" / "motion.ckpt", source),
+        "guide": save_model(segmentation_module(seed=1), folder / "toy-models" / "guide.ckpt", source),
+        "gate": save_model(segmentation_module(seed=2), folder / "toy-models" / "gate.ckpt", source),
+    }
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy source."""
+    return _source(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of untrained models on the toy source: scene, motion, guide, gate."""
+    return _models(tmp_path_factory.getbasetemp())
