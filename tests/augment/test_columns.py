@@ -74,7 +74,7 @@ def test_synthetic_columns_add_the_median_and_the_caller_s_facts(source: Path) -
     image = torch.rand(2, 1, FRAMES, WINDOW, WINDOW)
     columns = synthetic_columns(batch, image, 0, 255, {"clips/accepted": np.array([True, False])})
     assert list(columns["clips/accepted"]) == [True, False]
-    assert np.allclose(np.asarray(columns["clips/segmentation_scale"]), [0.01, 0.02])
+    assert np.allclose(np.asarray(columns["clips/segmentation_scale"]), [0.05, 0.1])
     by_frame = np.asarray(columns["frames/visibility"]).reshape(2, FRAMES)
     assert np.allclose(np.asarray(columns["clips/measured_visibility"]), np.nanmedian(by_frame, axis=1))
 

@@ -56,7 +56,8 @@ def test_the_samples_of_an_optimiser_step_do_not_depend_on_the_number_of_ranks(w
     size = 8 // world
     loaders = [_loader(EpochSampler(24, rank, world), size) for rank in range(world)]
     steps = zip(*(_epoch(loader, 2) for loader in loaders), strict=True)
-    assert [sorted(i for rank in step for i in rank) for step in steps] == [list(range(48 + k, 56 + k)) for k in (0, 8, 16)]
+    taken = [sorted(i for rank in step for i in rank) for step in steps]
+    assert taken == [list(range(48 + k, 56 + k)) for k in (0, 8, 16)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -130,7 +130,7 @@ def test_one_sample_can_be_learned(source: Path, motion: bool) -> None:
     batch.uniforms = torch.tensor([[0.3, 1.0, 0.0], [0.7, 1.0, 0.0]])
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     losses = []
-    for _ in range(40):
+    for _ in range(80 if motion else 40):
         loss = module.losses(batch)[0].mean()
         optimiser.zero_grad()
         loss.backward()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 from tqdm import tqdm
@@ -65,7 +66,6 @@ def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) ->
     if deep:
         pictures = [schema.by_key[key] for key in artifact.keys if schema.by_key[key].streamed]
         size = sum(_column_bytes(artifact, column) for column in pictures)
-        bar: tqdm[None]
         with tqdm(
             total=size, unit="B", unit_scale=True, desc=f"verify {artifact.path.name}", disable=not progress
         ) as bar:
@@ -110,7 +110,7 @@ def _compare_digest(artifact: Artifact, key: str, digest: ColumnDigest) -> list[
 
 
 def _check_pictures(
-    artifact: Artifact, column: Column, annotated: Array | None, bar: "tqdm[None]"
+    artifact: Artifact, column: Column, annotated: Array | None, bar: "tqdm[Never]"
 ) -> list[str]:
     """Walk through a column of pictures once; a second thread hashes a block while the next one is read."""
     digest = ColumnDigest()

@@ -20,7 +20,7 @@ def augment(args: Sequence[str]) -> None:
     parser = ArgumentParser(prog="sfvd augment", description="Make labelled synthetic clips.")
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     parser.add_class_arguments(AugmentSettings, None)
-    config = parser.instantiate_classes(parser.parse_args(list(args)))
+    config = parser.instantiate(parser.parse_args(list(args)))
     settings = {key: value for key, value in vars(config).items() if key != "config"}
     make_synthetic(AugmentSettings(**settings))
 
@@ -32,7 +32,7 @@ def evaluate(args: Sequence[str]) -> None:
     parser.add_class_arguments(EvaluateSettings, None)
     parser.add_argument("--out", type=Path, required=True, help="Folder for metrics.json and index.html.")
     parser.add_argument("--run", type=str, default="", help="Name that the report carries.")
-    config = parser.instantiate_classes(parser.parse_args(list(args)))
+    config = parser.instantiate(parser.parse_args(list(args)))
     settings = {key: value for key, value in vars(config).items() if key not in ("config", "out", "run")}
     evaluation = measure(EvaluateSettings(**settings))
     name = config.run or f"{config.synthetic.stem} {content_hash(config.synthetic)[:8]}"

@@ -49,7 +49,7 @@ def main(args: Sequence[str]) -> None:
     if config.subcommand == "verify":
         _verify(chosen.files)
         return
-    init = parser.instantiate_classes(config)[config.subcommand]
+    init = parser.instantiate(config)[config.subcommand]
     if config.subcommand == "simulate":
         summary = write_source(
             init.out,

@@ -1,5 +1,7 @@
 """``sfvd segment predict``: find the wire in clips, the thing a user came for."""
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,13 +18,15 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.inference import default_device
 from sfvd_pl.report.overlay import grid_picture, save_png
-from sfvd_pl.sources.frames import scan_folder
+from sfvd_pl.sources.frames import FolderScan, scan_folder
 
+ARTIFACT = "segmentation.h5"
 BATCH = 16
 CONTACT_FRAMES = 16
 """Frames in the picture that shows whether it worked."""
 
-Clips = Iterator[tuple[str, str, NDArray[np.floating]]]
+Clips = Iterator[tuple[str, str, NDArray[np.floating], list[str]]]
+"""Name, patient, frames in 0..1, and a file name for each frame's mask."""
 
 
 def main(args: Sequence[str]) -> None:
@@ -57,8 +61,25 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
             remedy="choose another folder; predictions never overwrite anything",
         )
     module = load_for_inference(SegmentationModule, ckpt_path, default_device())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Whole or not at all: the folder gets its name once everything lies in it.
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        counts = _write_all(partial, module, source, ckpt_path, threshold=threshold, masks=masks)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    path = out / ARTIFACT
+    print(f"segmented {counts[0]} frames of {counts[1]} clips: {path}, {out / 'overview.png'}")
+    return path
+
+
+def _write_all(
+    out: Path, module: SegmentationModule, source: Path, ckpt_path: Path, *, threshold: float, masks: bool
+) -> tuple[int, int]:
+    """Write everything into a folder; returns the numbers of frames and clips."""
     clips, parent, shape, count = _open(source)
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir()
     record = read_checkpoint(ckpt_path)[RECORD_KEY]
     provenance = Provenance(
         seed=0,
@@ -68,10 +89,9 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
     )
     names, patients, lengths = [], [], []
     overview: list[tuple[NDArray[np.floating], NDArray[np.bool_]]] = []
-    path = out / "segmentation.h5"
-    with ArtifactWriter(path, Kind.SEGMENTATION, provenance) as writer:
+    with ArtifactWriter(out / ARTIFACT, Kind.SEGMENTATION, provenance) as writer:
         parts = []
-        for name, patient, image in tqdm(clips, total=count, desc="segment", unit="clip"):
+        for name, patient, image, stems in tqdm(clips, total=count, desc="segment", unit="clip"):
             if image.shape[1:] != shape:
                 raise SourceError(
                     f"clip {name!r} has another size than the first",
@@ -83,7 +103,7 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
             probability = _segment(module, image)
             parts.append(probability.astype(np.float16))
             if masks:
-                _write_masks(out / name / "masks", probability >= threshold)
+                _write_masks(out / name / "masks", stems, probability >= threshold)
             names.append(name)
             patients.append(patient)
             lengths.append(len(image))
@@ -100,18 +120,14 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
     shown = overview[:CONTACT_FRAMES]
     grid = grid_picture(np.stack([image for image, _ in shown]), np.stack([found for _, found in shown]))
     save_png(out / "overview.png", grid)
-    print(f"segmented {int(length.sum())} frames of {len(names)} clips: {path}, {out / 'overview.png'}")
-    return path
+    return int(length.sum()), len(names)
 
 
 def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
     """Clips in 0..1, the parent's hash, the frame size and the number of clips."""
     if source.is_dir():
         scan = scan_folder(source)
-        images = (
-            (c.name, c.patient, c.image.astype(np.float32) / c.intensity_max) for c in scan
-        )
-        return images, {}, scan.runs[0].frame_shape, len(scan)
+        return _folder_clips(scan), {}, scan.runs[0].frame_shape, len(scan)
     artifact = Artifact.open(source)
     if "frames/image" not in artifact.keys:
         raise SourceError(
@@ -124,10 +140,18 @@ def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
     return _artifact_clips(artifact), {"source": artifact.content_hash}, artifact.frame_shape, artifact.n_clips
 
 
+def _folder_clips(scan: FolderScan) -> Clips:
+    for run in scan.runs:
+        clip = run.read()
+        image = clip.image.astype(np.float32) / clip.intensity_max
+        yield clip.name, clip.patient, image, [path.stem for path in run.images]
+
+
 def _artifact_clips(artifact: Artifact) -> Clips:
     for clip in range(artifact.n_clips):
         image = artifact.clip_rows("frames/image", clip).astype(np.float32) / artifact.intensity_max
-        yield str(artifact.column("clips/name")[clip]), str(artifact.column("clips/patient")[clip]), image
+        stems = [f"{frame:05d}" for frame in range(len(image))]
+        yield str(artifact.column("clips/name")[clip]), str(artifact.column("clips/patient")[clip]), image, stems
 
 
 @torch.inference_mode()
@@ -140,7 +164,8 @@ def _segment(module: SegmentationModule, image: NDArray[np.floating]) -> NDArray
     return np.concatenate(parts)
 
 
-def _write_masks(folder: Path, wire: NDArray[np.bool_]) -> None:
-    for frame, mask in enumerate(wire):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_png(folder / f"{frame:05d}.png", mask.astype(np.uint8) * 255)
+def _write_masks(folder: Path, stems: list[str], wire: NDArray[np.bool_]) -> None:
+    """One PNG a frame, named as its picture, so that the masks can be laid beside the pictures and imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, mask in zip(stems, wire, strict=True):
+        save_png(folder / f"{stem}.png", mask.astype(np.uint8) * 255)

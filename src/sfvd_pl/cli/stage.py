@@ -105,7 +105,7 @@ class StageCLI(LightningCLI):
             run_dir.mkdir(parents=True, exist_ok=True)
             config = self.config.get(self.subcommand, self.config)
             self._parser(self.subcommand).save(
-                config, run_dir / "config.yaml", skip_none=False, overwrite=True, multifile=False
+                config, run_dir / "config.yaml", skip_unset=False, overwrite=True, multifile=False
             )
 
     def after_fit(self) -> None:

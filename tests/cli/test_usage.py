@@ -1,0 +1,91 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from toy import STAGES
+
+from sfvd_pl import __version__
+
+Sfvd = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "", "data", "data simulate", "data import", "data verify", "scene", "scene fit", "scene predict",
+        "motion fit", "segment fit", "segment test", "segment predict", "augment", "evaluate", "run",
+    ],
+)  # fmt: skip
+def test_help_everywhere(sfvd: Sfvd, command: str) -> None:
+    done = sfvd(*command.split(), "--help")
+    assert done.status == 0
+    assert "usage:" in done.out
+    assert done.err == ""
+
+
+def test_usage_without_a_command_and_version(sfvd: Sfvd) -> None:
+    assert sfvd().status == 2
+    assert sfvd("--version").out == f"sfvd {__version__}\n"
+    done = sfvd("dance")
+    assert done.status == 2
+    assert "unknown command 'dance'" in done.err
+
+
+def _fit(stage: str, source: Path) -> list[object]:
+    return [stage, "fit", "--config", STAGES / "toy" / f"{stage}.yaml", "--data.source", source]
+
+
+@pytest.mark.parametrize("stage", ["scene", "motion"])
+def test_print_config_shows_everything_and_can_be_read_back(
+    sfvd: Sfvd, stage: str, source: Path, tmp_path: Path
+) -> None:
+    done = sfvd(*_fit(stage, source), "--seed_everything", 5, "--print_config")
+    assert done.status == 0, done.err
+    config = yaml.safe_load(done.out)
+    assert config["seed_everything"] == 5
+    assert config["trainer"]["max_steps"] == 2
+    assert config["model"]["objective"]["prediction_type"] == "v_prediction"
+    assert config["data"]["labelled_share"] == 0.75
+    (tmp_path / "all.yaml").write_text(done.out)
+    again = sfvd(stage, "fit", "--config", tmp_path / "all.yaml", "--print_config")
+    assert again.status == 0, again.err
+    assert yaml.safe_load(again.out) == config
+
+
+def test_print_config_of_augment(sfvd: Sfvd) -> None:
+    paths = ("source", "scenes", "scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt", "out", "run_dir")
+    done = sfvd(
+        "augment", "--config", STAGES / "toy" / "augment.yaml", *(f"--{p}={p}" for p in paths), "--print_config"
+    )
+    assert done.status == 0, done.err
+    assert yaml.safe_load(done.out)["plan"]["num_clips"] == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--data.colour", "blue"],
+        ["--model.network.depth", "9"],
+        ["--trainer.max_stepz", "3"],
+        ["--data.window", "large"],
+        ["--model.objective.prediction_type", "colour"],
+    ],
+)
+def test_an_unknown_key_or_a_wrong_value_is_refused(sfvd: Sfvd, source: Path, arguments: list[str]) -> None:
+    done = sfvd(*_fit("scene", source), *arguments)
+    assert done.status == 2
+    assert arguments[0].rsplit(".", 1)[1] in done.err
+
+
+def test_an_unknown_key_in_a_file_is_refused(sfvd: Sfvd, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "extra.yaml").write_text("data:\n  colour: blue\n")
+    done = sfvd(*_fit("scene", source), "--config", tmp_path / "extra.yaml")
+    assert done.status == 2
+    assert "colour" in done.err
+
+
+@pytest.mark.parametrize("command", ["data simulate", "augment", "evaluate", "segment predict"])
+def test_missing_arguments_are_refused(sfvd: Sfvd, command: str) -> None:
+    assert sfvd(*command.split()).status == 2
