@@ -68,7 +68,8 @@ def test_sizes_are_those_of_the_preset_and_of_the_command_line(chain: Chain) -> 
     assert synthetic.column("clips/accepted").all()
     config = yaml.safe_load((chain.run / "scene" / "config.yaml").read_text())
     assert config["data"]["num_scenes"] == 4
-    assert config["model"]["seed"] == config["data"]["seed"] == 3
+    assert config["seed_everything"] == 3
+    assert read_checkpoint(chain.run / "scene" / "model.ckpt")[RECORD_KEY]["config"]["seed"] == 3
 
 
 def test_the_clips_follow_the_masks_and_scenes_they_were_made_from(chain: Chain) -> None:

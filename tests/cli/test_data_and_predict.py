@@ -253,7 +253,29 @@ def test_generating_with_another_architecture_is_refused(sfvd: Sfvd, source: Pat
     )  # fmt: skip
     assert done.status == 1
     assert "does not fit" in done.err
+    assert "[8, 24]" in done.err
     assert not (tmp_path / "s.h5").exists()
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "predict"])
+@pytest.mark.parametrize("which", ["kind", "garbage", "missing"])
+def test_a_stage_given_a_checkpoint_that_is_none_of_its_own(
+    sfvd: Sfvd, source: Path, models: dict[str, Path], tmp_path: Path, verb: str, which: str
+) -> None:
+    ckpt = tmp_path / "model.ckpt"
+    if which == "kind":
+        ckpt = models["guide"]
+    elif which == "garbage":
+        ckpt.write_bytes(b"\x80garbage")
+    out = [] if verb != "predict" else ["--out", tmp_path / "s.h5"]
+    done = sfvd(
+        "scene", verb, "--config", STAGES / "toy" / "scene.yaml", "--data.source", source, "--ckpt_path", ckpt,
+        "--run_dir", tmp_path / "run", *out,
+    )  # fmt: skip
+    assert done.status == 1
+    assert done.err.count("sfvd: ") == 1
+    assert not list(tmp_path.rglob("model.ckpt")) or which == "garbage"
+    assert not list(tmp_path.rglob("*.h5"))
 
 
 def test_pictures_larger_than_the_window(sfvd: Sfvd, models: dict[str, Path], tmp_path: Path) -> None:

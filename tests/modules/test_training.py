@@ -372,3 +372,14 @@ def test_a_motion_module_starts_as_its_scene_module(models: dict[str, Path], sou
         awaken(motion.network)
         changed = motion.network(x_t, times, condition, context, level)
     assert (changed - together).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("changed", [{"class": "MotionModule"}, {"config": {"network": {"unshuffle": 9}}}, {}])
+def test_weights_of_another_architecture_are_refused_before_they_are_taken(changed: dict[str, Any]) -> None:
+    module = scene_module()
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    module.on_load_checkpoint(checkpoint)
+    record = {**checkpoint[RECORD_KEY], **changed} if changed else {}
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        module.on_load_checkpoint({RECORD_KEY: record})

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 
@@ -115,7 +116,7 @@ def save_model(module: RecordedModule, path: Path, source: Path | None = None, *
             "source": Artifact.open(source, Kind.SOURCE).content_hash,
             "patients": sorted(patients_of(source, "train")),
         }
-    checkpoint: dict[str, Any] = {"state_dict": module.state_dict()}
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict(), "pytorch-lightning_version": pl.__version__}
     module.on_save_checkpoint(checkpoint)
     checkpoint[RECORD_KEY] |= record
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,8 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.writer import GenerationWriter
 from sfvd_pl.pipeline.hashing import file_hash
 
+LIGHTNING_CHECKPOINTS = ("last", "best", "hpc", "registry")
+"""Words that Lightning understands in place of a path."""
 MODEL_FILE = "model.ckpt"
 """The finished model in a run folder."""
 
@@ -76,6 +78,12 @@ class StageCLI(LightningCLI):
 
     def link(self, parser: LightningArgumentParser) -> None:
         """Arguments that the module and the DataModule share."""
+
+    def before_instantiate_classes(self) -> None:
+        """Say what is wrong with a checkpoint before anything else is read."""
+        ckpt = self._get(self.config, "ckpt_path")
+        if ckpt is not None and ckpt not in LIGHTNING_CHECKPOINTS:
+            read_checkpoint(ckpt)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer whose root folder and loggers belong to the run."""

@@ -143,8 +143,21 @@ class RecordedModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on training on other data or with other settings."""
+        """Refuse weights of another architecture, and to go on training on other data or with other settings."""
         record = checkpoint.get(RECORD_KEY, {})
+        network = self.recorded_config.get("network")
+        for key, expected, found in (
+            ("class", type(self).__name__, record.get("class")),
+            ("model.network", network, record.get("config", {}).get("network")),
+        ):
+            if found != expected:
+                raise CheckpointError(
+                    "the checkpoint does not fit the model that is to take its weights",
+                    key=key,
+                    expected=expected,
+                    found=found,
+                    remedy="pass the checkpoint of the right stage, with the settings it was trained with",
+                )
         self.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
         if self._trainer is None or not self.trainer.training:
             return
