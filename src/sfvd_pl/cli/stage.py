@@ -79,9 +79,10 @@ class StageCLI(LightningCLI):
     def link(self, parser: LightningArgumentParser) -> None:
         """Arguments that the module and the DataModule share."""
 
-    def before_instantiate_classes(self) -> None:
-        """Say what is wrong with a checkpoint before anything else is read."""
-        ckpt = self._get(self.config, "ckpt_path")
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Say what is wrong with a checkpoint before Lightning looks into it for hyperparameters."""
+        super().parse_arguments(parser, args)
+        ckpt = self.config[self.config.subcommand].get("ckpt_path")
         if ckpt is not None and ckpt not in LIGHTNING_CHECKPOINTS:
             read_checkpoint(ckpt)
 
