@@ -225,3 +225,26 @@ def test_a_frame_that_does_not_fit_is_refused() -> None:
             torch.randn(1, 9, 18, 16),
             torch.zeros(1),
         )
+
+
+def test_before_any_scene_is_loaded_the_context_weighs_nothing() -> None:
+    own = SceneUNet(UNET).unet.conv_in.in_channels
+    weight = MotionUNet(UNET, HISTORY).unet.conv_in.weight
+    assert weight[:, :own].any()
+    assert not weight[:, own:].any()
+
+
+def test_the_way_up_sees_the_mixed_features() -> None:
+    _, motion = _pair()
+    awaken(motion)
+    mixed: list[torch.Tensor] = []
+    skips: list[torch.Tensor] = []
+    for mixer in motion.down_mixers:
+        mixer.register_forward_hook(lambda module, args, output: mixed.append(output))
+    for block in motion.unet.up_blocks:
+        block.register_forward_pre_hook(lambda module, args: skips.extend(args[1]))
+    x_t, times, condition, context = _inputs(3)
+    with torch.no_grad():
+        motion(x_t, times, condition, context, torch.tensor([0.1, 0.2]))
+    # Besides the first convolution's output, each level hands up its residual blocks' last, mixed features.
+    assert all(any(skip is features for skip in skips) for features in mixed)
