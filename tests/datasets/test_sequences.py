@@ -47,6 +47,14 @@ def test_every_frame_of_every_sequence_shows_enough_wire(source: Path) -> None:
         assert wire_mask.reshape(FRAMES, -1).sum(1).min() >= 16
 
 
+def test_a_window_that_loses_the_wire_is_not_taken(source: Path) -> None:
+    """In windows this small most places show too little of it."""
+    bank = _bank(source, window=16, simulated_share=0.0)
+    areas = np.array([bank.sequence(i).wire_mask.reshape(FRAMES, -1).sum(1) for i in range(24)])
+    assert areas.min() >= MIN_WIRE_PIXELS
+    assert areas.min() < MIN_WIRE_PIXELS + 4
+
+
 def test_masks_come_from_labelled_training_clips_only(source: Path) -> None:
     """Each repaired sequence is found in the clip it names, which is labelled and of a training patient."""
     artifact = Artifact.open(source, Kind.SOURCE)

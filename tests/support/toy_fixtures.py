@@ -15,7 +15,8 @@ def _source(folder: Path) -> Path:
 @lru_cache(maxsize=1)
 def _models(folder: Path) -> dict[str, Path]:
     source = _source(folder)
-    scene = save_model(scene_module(), folder / "toy-models" / "scene.ckpt", source)
+    # Of a seed of its own, so that no other module has its weights by chance.
+    scene = save_model(scene_module(seed=4), folder / "toy-models" / "scene.ckpt", source)
     return {
         "scene": scene,
         "motion": save_model(motion_module(scene_ckpt=scene), folder / "toy-models" / "motion.ckpt", source),

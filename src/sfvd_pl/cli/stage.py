@@ -82,7 +82,8 @@ class StageCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Say what is wrong with a checkpoint before Lightning looks into it for hyperparameters."""
         super().parse_arguments(parser, args)
-        ckpt = self.config[self.config.subcommand].get("ckpt_path")
+        # Without a subcommand (run=False) there is nothing that a checkpoint would be loaded for.
+        ckpt = self.config[self.config.subcommand].get("ckpt_path") if "subcommand" in self.config else None
         if ckpt is not None and ckpt not in LIGHTNING_CHECKPOINTS:
             read_checkpoint(ckpt)
 
