@@ -74,6 +74,11 @@ def columns_of(kind: Kind, *, seed: int = 0, lengths: list[int] | None = None) -
             "clips/height": np.array([12, 9, 12][:n_clips]),
             "clips/width": np.array([10, 10, 8][:n_clips]),
             "clips/affine": np.tile(np.eye(2, 3), (n_clips, 1, 1)),
+            "clips/origin": ["frames", "dicom", "npy"][:n_clips],
+            "clips/intensity": ["unknown", "log", "linear"][:n_clips],
+            "clips/source_scale": np.array([1.0, -2.0, 0.25][:n_clips]),
+            "clips/source_offset": np.array([0.0, 510.0, 3.0][:n_clips]),
+            "clips/angles_deg": np.full((n_clips, 2), [30, np.nan], dtype=np.float32),
         }
         return columns
     if kind == Kind.SEGMENTATION:

@@ -30,7 +30,7 @@ def test_every_column_comes_back_as_it_was_written(tmp_path: Path, kind: Kind) -
 
 def test_what_it_says_of_itself(source: Path) -> None:
     artifact = Artifact.open(source)
-    assert (artifact.kind, artifact.schema_version, artifact.seed) == (Kind.SOURCE, 1, 7)
+    assert (artifact.kind, artifact.schema_version, artifact.seed) == (Kind.SOURCE, 2, 7)
     assert (artifact.n_clips, artifact.n_frames, artifact.frame_shape) == (3, 12, (12, 10))
     assert artifact.config == {"steps": 3, "scale": 0.5}
     assert artifact.parents == {"source": "a" * 64}
@@ -137,7 +137,7 @@ def replace(file: Any, key: str, values: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.attrs.modify("schema_version", 2), "another schema version"),
+        (lambda f: f.attrs.modify("schema_version", 1), "another schema version"),
         (lambda f: f.attrs.pop("schema_version"), "another schema version"),
         (lambda f: f.pop("clips/fps"), "a column is missing"),
         (lambda f: f.create_dataset("clips/fsp", data=[1]), "unknown column"),

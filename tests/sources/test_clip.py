@@ -23,6 +23,12 @@ def good() -> dict[str, Any]:
         "fps": float("nan"),
         "spacing_mm": 0.3,
         "intensity_max": 255,
+        "origin": "npy",
+        "intensity": "log",
+        "source_scale": 0.5,
+        "source_offset": -3.0,
+        "angles_deg": (-30.0, float("nan")),
+        "affine": ((1.0, 0.0, 4.0), (0.0, 1.0, 2.0)),
     }
 
 
@@ -54,8 +60,41 @@ def test_valid_clip_has_size() -> None:
         ("fps", 0.0),
         ("fps", float("inf")),
         ("spacing_mm", -1.0),
+        ("origin", ""),
+        ("intensity", "bright"),
+        ("source_scale", 0.0),
+        ("source_scale", float("nan")),
+        ("source_offset", float("inf")),
+        ("angles_deg", (0.0, 181.0)),
+        ("angles_deg", (0.0,)),
+        ("affine", ((1.0, 0.0, 0.0), (2.0, 0.0, 0.0))),
+        ("affine", ((1.0, 0.0), (0.0, 1.0))),
     ],
 )
 def test_every_guard_trips(key: str, value: object) -> None:
     with pytest.raises(SourceError):
         Clip(**{**good(), key: value})
+
+
+@pytest.mark.parametrize(("top", "wider"), [(255, 256), (255, 1023), (200, 255), (1023, 4095), (4095, 65535)])
+def test_a_stretched_clip_gives_back_every_value(top: int, wider: int) -> None:
+    values = np.resize(np.arange(top + 1), (2, 4, top + 1)).astype(np.uint8 if top <= 255 else np.uint16)
+    blank = np.zeros(values.shape, np.uint8)
+    clip = Clip("p/r", "p", values, blank, np.array([False, False]), 15.0, 0.3, top, source_offset=-1024.0)
+    wide = clip.rescaled(wider)
+    assert (wide.intensity_max, int(wide.image.max())) == (wider, wider)
+    back = np.rint(wide.source_scale * wide.image.astype(float) + wide.source_offset)
+    assert np.array_equal(back, values.astype(float) - 1024)
+    assert clip.rescaled(top) is clip
+    with pytest.raises(SourceError, match="don't fit"):
+        wide.rescaled(top)
+
+
+def test_an_inverted_clip_gives_back_every_value() -> None:
+    clip = Clip(**good())
+    turned = clip.inverted()
+    assert turned.image.dtype == np.uint8 and (turned.image == 248).all()
+    for pixels in (clip, turned):
+        source = pixels.source_scale * pixels.image.astype(float) + pixels.source_offset
+        assert np.allclose(source, 0.5 * 7 - 3.0)
+    assert np.array_equal(turned.inverted().image, clip.image) and turned.inverted().source_scale == 0.5

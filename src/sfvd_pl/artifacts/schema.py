@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-SCHEMA_VERSION: int = 1
+SCHEMA_VERSION: int = 2
 """Raised whenever a column changes its name, dtype, axes, unit or meaning."""
 
 AXES: dict[str, str] = {
@@ -106,7 +106,7 @@ _IMAGE = Column(
     "detector count",
     None,
     False,
-    "Detector signal, linear in the X-ray intensity, 0 to `intensity_max`; the wire is dark.",
+    "Detector signal, 0 to `intensity_max`; the wire is dark.",
 )
 _WIRE_MASK = Column(
     "frames/wire_mask",
@@ -260,6 +260,49 @@ _SOURCE_ONLY = (
         None,
         False,
         "Maps a pixel (x, y, 1) of the artifact to the pixel (x, y) of the source.",
+    ),
+    Column(
+        "clips/origin",
+        "str",
+        ("M",),
+        "1",
+        None,
+        False,
+        "Kind of source it came from.",
+        ("phantom", "frames", "dicom", "video", "nifti", "npy"),
+    ),
+    Column(
+        "clips/intensity",
+        "str",
+        ("M",),
+        "1",
+        None,
+        False,
+        "What the pixel values are linear in: the X-ray intensity, its logarithm, nothing known after display "
+        "processing, or unknown.",
+        ("linear", "log", "display", "unknown"),
+    ),
+    Column(
+        "clips/source_scale",
+        "float64",
+        ("M",),
+        "source value",
+        None,
+        False,
+        "The source's value is source_scale * pixel + source_offset, rounded where the source holds integers; "
+        "negative where the pictures were inverted so that the wire is dark.",
+    ),
+    Column(
+        "clips/source_offset", "float64", ("M",), "source value", None, False, "See `clips/source_scale`."
+    ),
+    Column(
+        "clips/angles_deg",
+        "float32",
+        ("M", "2"),
+        "degree",
+        (-180, 180),
+        True,
+        "C-arm angles: primary (LAO positive), secondary (cranial positive); NaN where unknown.",
     ),
 )
 

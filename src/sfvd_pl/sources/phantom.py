@@ -102,6 +102,8 @@ def simulate_clips(config: PhantomConfig, seed: int) -> Iterator[Clip]:
                 fps=config.fps,
                 spacing_mm=config.spacing_mm,
                 intensity_max=config.intensity_max,
+                origin="phantom",
+                intensity="linear",
             )
 
 

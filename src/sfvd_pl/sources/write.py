@@ -185,8 +185,12 @@ def write_source(
     overwrite: bool = False,
     progress: bool = True,
     frame_shape: tuple[int, int] | None = None,
+    intensity_max: int | None = None,
 ) -> Summary:
     """Write clips as a source artifact, one clip in memory at a time.
+
+    A clip of a smaller range of pixel values is stretched to the artifact's (``Clip.rescaled``), which its
+    ``source_scale`` records.
 
     Args:
         path: The artifact's name.
@@ -199,13 +203,15 @@ def write_source(
         frame_shape: Height and width to pad to. Where it isn't given it is ``clips.frame_shape`` if there is
             one, the largest size where the clips can be gone through twice, and the first clip's size
             otherwise.
+        intensity_max: Largest pixel value of the artifact. Where it isn't given it is ``clips.intensity_max`` if
+            there is one, and the first clip's otherwise.
 
     Returns:
         What was written and what to look at.
 
     Raises:
-        SourceError: No clips, no annotated frame, fewer than three patients, a name twice, mixed pixel types,
-            or a clip larger than ``frame_shape``.
+        SourceError: No clips, no annotated frame, fewer than three patients, a name twice, or a clip beyond
+            ``frame_shape`` or ``intensity_max``.
         ArtifactError: The file exists, or can't be written.
     """
     shape = frame_shape or _largest(clips)
@@ -215,12 +221,11 @@ def write_source(
         raise SourceError(
             "there are no clips", file=path, remedy="check the folder or the simulator's settings"
         )
-    table = _Table(path, shape or first.frame_shape, first)
+    top = intensity_max or getattr(clips, "intensity_max", None) or first.intensity_max
+    table = _Table(path, shape or first.frame_shape, top)
     recorded = {**config, "split": asdict(split)}
     provenance = Provenance(seed=seed, config=recorded, parents={}, patients=())
-    writer = ArtifactWriter(
-        path, Kind.SOURCE, provenance, intensity_max=first.intensity_max, overwrite=overwrite
-    )
+    writer = ArtifactWriter(path, Kind.SOURCE, provenance, intensity_max=top, overwrite=overwrite)
     total = len(clips) if isinstance(clips, Sized) else None
     with writer:
         for clip in tqdm(chain([first], stream), "source", total, disable=not progress, unit="clip"):
@@ -232,23 +237,30 @@ def write_source(
     return table.summary(splits, labelled)
 
 
+class _ClipRow:
+    """What is kept of a clip once its frames are written."""
+
+    def __init__(self, clip: Clip, visibility: npt.NDArray[np.float32]) -> None:
+        self.name, self.patient, self.origin, self.intensity = clip.name, clip.patient, clip.origin, clip.intensity
+        self.length, self.frame_shape = len(clip), clip.frame_shape
+        self.fps, self.spacing_mm, self.angles_deg = clip.fps, clip.spacing_mm, clip.angles_deg
+        self.source_scale, self.source_offset, self.affine = clip.source_scale, clip.source_offset, clip.affine
+        self.annotated = bool(clip.annotated.any())
+        self.visibility = visibility
+
+
 class _Table:
     """The clip table while frames stream past."""
 
-    def __init__(self, path: str | Path, shape: tuple[int, int], first: Clip) -> None:
-        self.path, self.shape = Path(path), shape
-        self.dtype, self.intensity_max = first.image.dtype, first.intensity_max
-        self.names: list[str] = []
-        self.patients: list[str] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.lengths: list[int] = []
-        self.numbers: list[tuple[float, float]] = []
-        self.annotated: list[bool] = []
+    def __init__(self, path: str | Path, shape: tuple[int, int], intensity_max: int) -> None:
+        self.path, self.shape, self.intensity_max = Path(path), shape, intensity_max
+        self.clips: list[_ClipRow] = []
         self.visibility: list[npt.NDArray[np.float32]] = []
 
     def add(self, writer: ArtifactWriter, clip: Clip) -> None:
         """Write a clip's frames and remember the rest."""
         self._check(clip)
+        clip = clip.rescaled(self.intensity_max)
         height, width = clip.frame_shape
         padding = ((0, 0), (0, self.shape[0] - height), (0, self.shape[1] - width))
         seen = np.full(len(clip), np.nan)
@@ -258,24 +270,18 @@ class _Table:
         writer.append("frames/wire_mask", np.pad(clip.wire_mask, padding))
         writer.append("frames/annotated", clip.annotated)
         writer.append("frames/visibility", seen.astype(np.float32))
-        self.names.append(clip.name)
-        self.patients.append(clip.patient)
-        self.sizes.append((height, width))
-        self.lengths.append(len(clip))
-        self.numbers.append((clip.fps, clip.spacing_mm))
-        self.annotated.append(bool(clip.annotated.any()))
-        self.visibility.append(seen.astype(np.float32))
+        self.clips.append(_ClipRow(clip, seen.astype(np.float32)))
 
     def _check(self, clip: Clip) -> None:
-        if clip.name in self.names:
+        if any(clip.name == row.name for row in self.clips):
             raise SourceError("two clips of one name", file=self.path, key="name", found=clip.name)
-        if (clip.image.dtype, clip.intensity_max) != (self.dtype, self.intensity_max):
+        if clip.intensity_max > self.intensity_max:
             raise SourceError(
-                f"clip {clip.name!r} has another pixel type than the first",
+                f"clip {clip.name!r} has a larger range of pixel values than the artifact",
                 key="intensity_max",
-                expected=f"{self.dtype} up to {self.intensity_max}",
-                found=f"{clip.image.dtype} up to {clip.intensity_max}",
-                remedy="keep 8 bit and 16 bit runs in data sets of their own",
+                expected=f"at most {self.intensity_max}",
+                found=clip.intensity_max,
+                remedy="pass intensity_max, the largest of all clips",
             )
         if clip.frame_shape[0] > self.shape[0] or clip.frame_shape[1] > self.shape[1]:
             raise SourceError(
@@ -288,45 +294,47 @@ class _Table:
 
     def settle(self, split: SplitConfig, seed: int) -> tuple[dict[str, str], dict[str, bool]]:
         """Split of every patient, and which clips are labelled."""
-        if not any(self.annotated):
+        if not any(row.annotated for row in self.clips):
             raise SourceError(
                 "no frame of any clip has a mask",
                 file=self.path,
                 expected="masks/<same stem>.png for at least one picture",
-                found=f"{len(self.names)} clips without",
+                found=f"{len(self.clips)} clips without",
                 remedy="annotate some frames; without a labelled wire nothing can be learned about wires",
             )
-        pairs = list(zip(self.patients, self.annotated, strict=True))
-        splits = assign_splits(self.patients, split, seed, annotated={who for who, known in pairs if known})
-        metas = [
-            ClipMeta(name, who, splits[who], known)
-            for name, (who, known) in zip(self.names, pairs, strict=True)
-        ]
+        annotated = {row.patient for row in self.clips if row.annotated}
+        splits = assign_splits([row.patient for row in self.clips], split, seed, annotated=annotated)
+        metas = [ClipMeta(row.name, row.patient, splits[row.patient], row.annotated) for row in self.clips]
         return splits, draw_labelled(metas, split.labelled_fraction, seed)
 
     def write_columns(
         self, writer: ArtifactWriter, splits: dict[str, str], labelled: dict[str, bool]
     ) -> None:
         """Write every column with one row a clip."""
-        lengths = np.array(self.lengths, np.int64)
-        sizes = np.array(self.sizes, np.int64)
-        numbers = np.array(self.numbers, np.float32)
-        writer.write("clips/name", self.names)
-        writer.write("clips/patient", self.patients)
+        rows = self.clips
+        lengths = np.array([row.length for row in rows], np.int64)
+        sizes = np.array([row.frame_shape for row in rows], np.int64)
+        writer.write("clips/name", [row.name for row in rows])
+        writer.write("clips/patient", [row.patient for row in rows])
         writer.write("clips/start", np.cumsum(lengths) - lengths)
         writer.write("clips/length", lengths)
-        writer.write("clips/split", [splits[who] for who in self.patients])
-        writer.write("clips/labelled", np.array([labelled[name] for name in self.names], np.bool_))
-        writer.write("clips/fps", numbers[:, 0])
-        writer.write("clips/spacing_mm", numbers[:, 1])
+        writer.write("clips/split", [splits[row.patient] for row in rows])
+        writer.write("clips/labelled", np.array([labelled[row.name] for row in rows], np.bool_))
+        writer.write("clips/fps", np.array([row.fps for row in rows], np.float32))
+        writer.write("clips/spacing_mm", np.array([row.spacing_mm for row in rows], np.float32))
         writer.write("clips/height", sizes[:, 0])
         writer.write("clips/width", sizes[:, 1])
         # padding is at the bottom and the right, so that pixels keep their coordinates
-        writer.write("clips/affine", np.tile(np.eye(2, 3), (len(self.names), 1, 1)))
+        writer.write("clips/affine", np.array([row.affine for row in rows], np.float64))
+        writer.write("clips/origin", [row.origin for row in rows])
+        writer.write("clips/intensity", [row.intensity for row in rows])
+        writer.write("clips/source_scale", np.array([row.source_scale for row in rows], np.float64))
+        writer.write("clips/source_offset", np.array([row.source_offset for row in rows], np.float64))
+        writer.write("clips/angles_deg", np.array([row.angles_deg for row in rows], np.float32))
 
     def summary(self, splits: dict[str, str], labelled: dict[str, bool]) -> Summary:
         """What the user is told."""
-        known = np.concatenate(self.visibility)
+        known = np.concatenate([row.visibility for row in self.clips])
         known = known[np.isfinite(known)]
         deciles = np.quantile(known, (0.1, 0.5, 0.9)) if known.size else np.full(3, np.nan)
         return Summary(
@@ -334,9 +342,9 @@ class _Table:
             patients={
                 which: tuple(sorted(who for who in splits if splits[who] == which)) for which in SPLITS
             },
-            clips=len(self.names),
-            frames=sum(self.lengths),
-            annotated=sum(self.annotated),
+            clips=len(self.clips),
+            frames=sum(row.length for row in self.clips),
+            annotated=sum(row.annotated for row in self.clips),
             labelled=sum(labelled.values()),
             frame_shape=self.shape,
             visibility=(float(deciles[0]), float(deciles[1]), float(deciles[2])),
@@ -344,17 +352,14 @@ class _Table:
         )
 
     def _warnings(self, splits: dict[str, str]) -> Iterator[str]:
-        for name, seen in zip(self.names, self.visibility, strict=True):
-            if np.isfinite(seen).any() and float(np.nanmedian(seen)) < 0:
+        for row in self.clips:
+            if np.isfinite(row.visibility).any() and float(np.nanmedian(row.visibility)) < 0:
                 yield (
-                    f"clip {name!r}: the labelled wire is brighter than its surroundings; "
+                    f"clip {row.name!r}: the labelled wire is brighter than its surroundings; "
                     "if the run's grey values are inverted, invert its pictures"
                 )
         for which in SPLITS:
-            if not any(
-                known and splits[who] == which
-                for who, known in zip(self.patients, self.annotated, strict=True)
-            ):
+            if not any(row.annotated and splits[row.patient] == which for row in self.clips):
                 yield f"no annotated clip in {which}: too few patients have masks"
 
 
