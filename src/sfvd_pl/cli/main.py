@@ -11,6 +11,8 @@ from sfvd_pl import __version__
 from sfvd_pl.errors import SfvdError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+if not sys.stderr.isatty():  # a bar that redraws itself fills a job's log; tqdm reads this when it is imported
+    os.environ.setdefault("TQDM_MININTERVAL", "20")
 
 USAGE = """\
 usage: sfvd COMMAND ...
@@ -108,7 +110,7 @@ def hush() -> None:
         logging.getLogger(name).addFilter(lambda record: not any(k in record.getMessage() for k in CHATTER))
 
 
-CHATTER = ("litlogger", "TPU available", "`weights_only` was not set", "WeightAveraging callback, but")
+CHATTER = ("litlogger", "litmodels", "TPU available", "`weights_only` was not set", "WeightAveraging callback, but")
 
 
 def dispatch(args: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from sfvd_pl.artifacts import Artifact, Kind, Provenance
@@ -17,6 +17,7 @@ from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
 from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.motion import MotionModule
+from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.writer import GenerationWriter
@@ -26,18 +27,6 @@ LIGHTNING_CHECKPOINTS = ("last", "best", "hpc", "registry")
 """Words that Lightning understands in place of a path."""
 MODEL_FILE = "model.ckpt"
 """The finished model in a run folder."""
-
-
-class Progress(TQDMProgressBar):
-    """Lightning's progress bar without the logger's version, which says nothing to anybody."""
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """What the bar shows beside the time."""
-        items = super().get_metrics(trainer, pl_module)
-        items.pop("v_num", None)
-        return items
 
 
 class StageCLI(LightningCLI):
@@ -91,18 +80,20 @@ class StageCLI(LightningCLI):
         """A trainer whose root folder and loggers belong to the run."""
         run_dir = self._value("run_dir")
         loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
-        callbacks: list[pl.Callback] = [Progress(refresh_rate=10)]
+        chosen = self._get(self.config_init, "trainer.callbacks") or []
+        callbacks: list[pl.Callback] = [*(chosen if isinstance(chosen, list) else [chosen])]
+        # Given to the trainer with the rest, or it would add a bar of its own.
+        callbacks.append(make_progress(f"{self._value('logging').stage or self.stage} {self.subcommand or ''}".strip()))
         if self.subcommand == "fit":
             callbacks.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
             callbacks.append(self.writer())
-        # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
-        kwargs |= {"default_root_dir": run_dir, "logger": loggers or False}
+        kwargs |= {"default_root_dir": run_dir, "logger": loggers or False, "callbacks": callbacks}
         trainer = super().instantiate_trainer(**kwargs)
+        # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         own: list[pl.Callback] = vars(trainer)["callbacks"]
         if self.subcommand != "fit":
             own[:] = [c for c in own if not isinstance(c, EMA | ModelCheckpoint)]
-        own.extend(callbacks)
         return trainer
 
     def _value(self, key: str) -> Any:
@@ -123,7 +114,7 @@ class StageCLI(LightningCLI):
         finished = self.trainer.max_steps > 0 and self.trainer.global_step >= self.trainer.max_steps
         finished |= self.trainer.max_epochs is not None and 0 <= self.trainer.max_epochs <= self.trainer.current_epoch
         if finished and not self.trainer.interrupted:
-            self.trainer.save_checkpoint(Path(self._value("run_dir")) / MODEL_FILE)
+            self.trainer.save_checkpoint(Path(self._value("run_dir")) / MODEL_FILE, weights_only=False)
         close_loggers(self.trainer.loggers)
 
     def writer(self) -> pl.Callback:

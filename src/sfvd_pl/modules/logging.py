@@ -91,6 +91,8 @@ def _wandb_logger(run_dir: Path, config: LoggingConfig, *, offline: bool) -> Wan
                 offline=attempt_offline,
                 log_model=False,
             )
+            # Lightning hands on a setting that W&B has dropped and warns of.
+            vars(logger).get("_wandb_init", {}).pop("anonymous", None)
             _ = logger.experiment  # starts the run now: a failure must come here, not in the training
         except Exception as error:
             log.warning(

@@ -8,7 +8,6 @@ from typing import Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
 
 from sfvd_pl.artifacts import Artifact, Kind, Provenance
 from sfvd_pl.augment.columns import synthetic_columns
@@ -26,6 +25,7 @@ from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModul
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.media import log_clips
 from sfvd_pl.modules.motion import MotionModule
+from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.writer import GenerationWriter
@@ -225,7 +225,7 @@ def _predict(
         precision=settings.precision,  # type: ignore[arg-type]
         default_root_dir=settings.run_dir,
         logger=loggers,
-        callbacks=[writer, TQDMProgressBar(refresh_rate=1)],
+        callbacks=[writer, make_progress("augment")],
         enable_model_summary=False,
         use_distributed_sampler=False,
         inference_mode=False,  # the guide needs gradients
