@@ -1,14 +1,17 @@
 """Folders of pictures: what is read, and every bad case refused by name."""
 
+import struct
+import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from sfvd_pl.errors import SourceError
-from sfvd_pl.sources import scan_folder
-from sfvd_pl.sources.frames import natural_key, read_grey, read_mask
+from sfvd_pl.sources import scan_source
+from sfvd_pl.sources.pictures import natural_key, read_grey, read_mask
 
 
 def rewrite(path: Path, values: np.ndarray) -> None:
@@ -26,7 +29,7 @@ def test_a_folder_is_read_in_order(make_run) -> None:
     make_run(patient="p2", suffix=".jpg", masked=())
     (root_of(run) / "README.txt").write_text("beside the patients")
     (root_of(run) / ".hidden").mkdir()
-    scan = scan_folder(root_of(run))
+    scan = scan_source(root_of(run))
     assert len(scan) == 2 and scan.frame_shape == (20, 24)
     first, second = list(scan)
     assert [int(frame[0, 0]) for frame in first.image] == list(range(100, 112)), "f2 comes before f10"
@@ -48,13 +51,13 @@ def test_natural_order_has_no_ties() -> None:
 def test_largest_frame_of_all_runs(make_run) -> None:
     run = make_run(shape=(20, 30))
     make_run(patient="p2", shape=(28, 24))
-    assert scan_folder(root_of(run)).frame_shape == (28, 30)
+    assert scan_source(root_of(run)).frame_shape == (28, 30)
 
 
 def test_sixteen_bit_and_given_range(make_run) -> None:
     run = make_run(frames=1, masked=(), meta={"intensity_max": 4095})
     rewrite(run / "images" / "f0.png", np.full((20, 24), 4000, np.uint16))
-    (clip,) = scan_folder(root_of(run))
+    (clip,) = scan_source(root_of(run))
     assert clip.image.dtype == np.uint16 and int(clip.image[0, 0, 0]) == 4000 and clip.intensity_max == 4095
 
 
@@ -86,6 +89,41 @@ def test_any_nonzero_pixel_of_a_mask_is_wire(tmp_path: Path) -> None:
     palette.save(tmp_path / "palette.png")
     for path in sorted(tmp_path.iterdir()):
         assert np.array_equal(read_mask(path, (6, 7)), wire), path.name
+
+
+def test_sixteen_bit_pictures_of_every_kind(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 65536, (9, 11)).astype(np.uint16)
+    rewrite(tmp_path / "a.png", grey)
+    rewrite(tmp_path / "a.tif", grey)
+    Image.fromarray(grey).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+    cv2.imwrite(str(tmp_path / "opencv.png"), grey)
+    cv2.imwrite(str(tmp_path / "opencv.tif"), grey)
+    big = b"MM\0*" + struct.pack(">IH", 8, 8)  # a big-endian file by hand
+    tags = [(256, 11), (257, 9), (258, 16), (259, 1), (262, 1), (273, 200), (278, 9), (279, 198)]
+    big += b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags) + struct.pack(">I", 0)
+    (tmp_path / "big.tif").write_bytes(big.ljust(200, b"\0") + grey.astype(">u2").tobytes())
+    for path in sorted(tmp_path.iterdir()):
+        assert np.array_equal(read_grey(path), grey) and read_grey(path).dtype == np.uint16, path.name
+    Image.fromarray(grey).save(tmp_path / "white.tif", tiffinfo={262: 0})
+    assert np.array_equal(read_grey(tmp_path / "white.tif"), 65535 - grey)
+
+
+def test_sixteen_bit_colour_is_not_cut_to_eight(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 65536, (9, 11)).astype(np.uint16)
+    for name in ("a.png", "a.tif"):
+        cv2.imwrite(str(tmp_path / name), np.dstack([grey, grey, grey]))
+        with pytest.raises(SourceError, match="several channels"):
+            read_grey(tmp_path / name)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(tmp_path: Path) -> None:
+    rewrite(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[16:24] = struct.pack(">II", 60000, 60000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(SourceError, match=r"too large|can't be read"):
+        read_grey(tmp_path / "a.png")
 
 
 def break_run(kind: str, run: Path) -> None:
@@ -153,7 +191,7 @@ def break_run(kind: str, run: Path) -> None:
         ("several pages", "several pictures"),
         ("beyond 16 bit", "16 bit"),
         ("no images", "no pictures"),
-        ("no images folder", "no folder of images"),
+        ("no images folder", "belong to no run"),
         ("a run is missing", "no runs"),
         ("meta isn't JSON", "JSON"),
         ("meta isn't an object", "must hold keys"),
@@ -169,12 +207,12 @@ def test_bad_folders_are_refused(kind: str, says: str, make_run) -> None:
     run = make_run()
     break_run(kind, run)
     with pytest.raises(SourceError, match=says) as caught:
-        list(scan_folder(root_of(run)))
+        list(scan_source(root_of(run)))
     assert caught.value.file is not None and caught.value.file.startswith(str(root_of(run)))
 
 
 def test_a_folder_without_patients_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="no patients"):
-        scan_folder(tmp_path)
-    with pytest.raises(SourceError, match="no such folder"):
-        scan_folder(tmp_path / "nowhere")
+    with pytest.raises(SourceError, match="no recordings"):
+        scan_source(tmp_path)
+    with pytest.raises(SourceError, match="no such file"):
+        scan_source(tmp_path / "nowhere")

@@ -9,9 +9,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from sfvd_pl.artifacts import Artifact, verify
 from sfvd_pl.errors import ArtifactError
-from sfvd_pl.sources.frames import scan_folder
 from sfvd_pl.sources.phantom import simulate_clips
 from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.walk import scan_source
 from sfvd_pl.sources.write import SplitConfig, write_source
 
 
@@ -63,7 +63,7 @@ def main(args: Sequence[str]) -> None:
     else:
         summary = write_source(
             init.out,
-            scan_folder(init.folder),
+            scan_source(init.folder),
             split=init.split,
             seed=init.seed,
             config={"import": str(init.folder.name)},

@@ -18,9 +18,12 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.inference import default_device
 from sfvd_pl.report.overlay import grid_picture, save_png
-from sfvd_pl.sources.frames import FolderScan, scan_folder
+from sfvd_pl.sources.frames import Run
+from sfvd_pl.sources.recording import Scan
+from sfvd_pl.sources.walk import Patients, scan_source
 
 ARTIFACT = "segmentation.h5"
+ARTIFACT_SUFFIXES = (".h5", ".hdf5")
 BATCH = 16
 CONTACT_FRAMES = 16
 """Frames in the picture that shows whether it worked."""
@@ -36,7 +39,9 @@ def main(args: Sequence[str]) -> None:
         description="Segment the wire in every frame of clips. Writes segmentation.h5 (probabilities), "
         "<patient>/<run>/masks/*.png (in the layout that `sfvd data import` reads) and overview.png.",
     )
-    parser.add_argument("source", type=Path, help="An artifact with frames, or a folder <patient>/<run>/images/*.")
+    parser.add_argument(
+        "source", type=Path, help="An artifact with frames (.h5), or a folder or file that `sfvd data import` reads."
+    )
     parser.add_argument("--ckpt_path", type=Path, required=True, help="Checkpoint of a trained segmenter.")
     parser.add_argument("--out", type=Path, required=True, help="Folder to write; must not exist or be empty.")
     parser.add_argument("--threshold", type=float, default=0.5, help="Probability from which a pixel is wire.")
@@ -125,9 +130,9 @@ def _write_all(
 
 def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
     """Clips in 0..1, the parent's hash, the frame size and the number of clips."""
-    if source.is_dir():
-        scan = scan_folder(source)
-        return _folder_clips(scan), {}, scan.runs[0].frame_shape, len(scan)
+    if source.suffix.lower() not in ARTIFACT_SUFFIXES:
+        scan = scan_source(source, patients=Patients(anyone=True))  # a prediction needn't know who is who
+        return _scanned_clips(scan), {}, scan.recordings[0].frame_shape, len(scan)
     artifact = Artifact.open(source)
     if "frames/image" not in artifact.keys:
         raise SourceError(
@@ -140,11 +145,12 @@ def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
     return _artifact_clips(artifact), {"source": artifact.content_hash}, artifact.frame_shape, artifact.n_clips
 
 
-def _folder_clips(scan: FolderScan) -> Clips:
-    for run in scan.runs:
-        clip = run.read()
+def _scanned_clips(scan: Scan) -> Clips:
+    for recording in scan.recordings:
+        clip = recording.read()
         image = clip.image.astype(np.float32) / clip.intensity_max
-        yield clip.name, clip.patient, image, [path.stem for path in run.images]
+        named = [path.stem for path in recording.images] if isinstance(recording, Run) else None
+        yield clip.name, clip.patient, image, named or [f"{frame:05d}" for frame in range(len(image))]
 
 
 def _artifact_clips(artifact: Artifact) -> Clips:

@@ -1,9 +1,11 @@
 """Where clips come from: the simulator and folders of pictures. Each yields the same ``Clip``."""
 
 from sfvd_pl.sources.clip import Clip
-from sfvd_pl.sources.frames import FolderScan, scan_folder
+from sfvd_pl.sources.meta import META_KEYS, Meta, read_meta
 from sfvd_pl.sources.phantom import simulate_clips, simulate_wire_masks
 from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.recording import Recording, Scan
+from sfvd_pl.sources.walk import Patients, scan_source
 from sfvd_pl.sources.write import (
     ClipMeta,
     SplitConfig,
@@ -16,13 +18,18 @@ from sfvd_pl.sources.write import (
 __all__ = [
     "Clip",
     "ClipMeta",
-    "FolderScan",
+    "META_KEYS",
+    "Meta",
+    "Patients",
     "PhantomConfig",
+    "Recording",
+    "Scan",
     "SplitConfig",
     "Summary",
     "assign_splits",
     "draw_labelled",
-    "scan_folder",
+    "read_meta",
+    "scan_source",
     "simulate_clips",
     "simulate_wire_masks",
     "write_source",
