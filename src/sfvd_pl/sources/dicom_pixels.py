@@ -12,12 +12,11 @@ from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.dicom_codestream import read_j2k, read_jpeg
 from sfvd_pl.sources.dicom_header import Header
 from sfvd_pl.sources.dicom_values import StoredType
-from sfvd_pl.sources.frames import GREY_TOLERANCE
+from sfvd_pl.sources.pictures import GREY_TOLERANCE
+from sfvd_pl.sources.recording import MAX_SIDE
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
-MAX_SIDE = 16384
-"""Longest side of a frame that is read, px."""
 
 _JPEG = "1.2.840.10008.1.2.4."
 _BASELINE, _EXTENDED = f"{_JPEG}50", f"{_JPEG}51"

@@ -14,6 +14,7 @@ from sfvd_pl.sources.dicom_geometry import Crop
 from sfvd_pl.sources.dicom_header import open_dicom
 from sfvd_pl.sources.dicom_pixels import Layout, decode, read_layout
 from sfvd_pl.sources.dicom_values import ValueMap
+from sfvd_pl.sources.recording import MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DicomConfig:
     patients: Literal["header", "folder"] = "header"
     any_modality: bool = False
     allow_burned_in: bool = False
-    max_clip_bytes: int = 2**30
+    max_clip_bytes: int = MAX_BYTES
 
     def __post_init__(self) -> None:
         """Check the values."""
