@@ -105,7 +105,8 @@ def write_dicom(
         ds.add_new("PixelData", vr, data + b"\0" * (len(data) % 2))
     path.parent.mkdir(parents=True, exist_ok=True)
     if preamble:
-        ds.save_as(path, enforce_file_format=True)
+        known = ds.file_meta.TransferSyntaxUID.is_transfer_syntax
+        pydicom.dcmwrite(path, ds, enforce_file_format=True, **({} if known else {"implicit_vr": False}))
     else:
         meta, ds.file_meta = ds.file_meta, FileMetaDataset()
         tsyntax = meta.TransferSyntaxUID

@@ -167,7 +167,7 @@ def _check_length(header: Header, layout: Layout) -> None:
     if min(found, header.pixels.available) < expected:
         found = min(found, header.pixels.available)
         raise _error(header, "the pixels are cut short", "PixelData", f"{expected} bytes", found, "export it again")
-    if found >= expected + layout.frame_bytes:
+    if found - expected >= max(2, layout.frame_bytes):  # one byte may pad an odd length
         message = "there are more frames than NumberOfFrames says"
         expected_text = f"{layout.frames} of {layout.frame_bytes} bytes"
         raise _error(header, message, "NumberOfFrames", expected_text, f"{found} bytes", "export it again")
@@ -192,6 +192,8 @@ def decode(stream: BinaryIO, header: Header, layout: Layout) -> Iterator[npt.NDA
     if layout.transfer_syntax not in _NATIVE:
         precision = _check_frames(stream, header, layout)
         plugin = _plugin(header, layout, precision)
+        if not layout.stored.signed:  # GDCM cuts values down to these bits, where _stored_values is to refuse them
+            options["bits_stored"] = min(max(precision, layout.stored.bits), layout.bits_allocated)
         if plugin == "pillow" and layout.transfer_syntax in (_BASELINE, _EXTENDED):
             options["bits_allocated"] = 8  # what Pillow gives, whatever the header says
     decoder = get_decoder(layout.transfer_syntax)
