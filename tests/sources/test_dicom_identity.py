@@ -146,8 +146,8 @@ def test_patients_by_folder(tmp_path: Path) -> None:
     anonymous = {"PatientID": "ANON"}
     paths = []
     for k, place in enumerate(["ann/one", "ann/two", "bob", "cid/deep/down"]):
-        uid = f"{ROOT}.5.{k}"
-        paths.append(write_dicom(tmp_path / place / "x", noise((2, 8, 8), 8), elements=anonymous | {"SOPInstanceUID": uid}))
+        elements = {**anonymous, "SOPInstanceUID": f"{ROOT}.5.{k}"}
+        paths.append(write_dicom(tmp_path / place / "x", noise((2, 8, 8), 8), elements=elements))
     assert len({run.patient for run in scan_dicom(paths, DicomConfig(), "s")}) == 1
     runs = scan_dicom(paths, DicomConfig(patients="folder"), "s")
     of = {run.files[0]: run.patient for run in runs}

@@ -86,10 +86,8 @@ def test_any_bits_sign_and_polarity(
     assert clip.intensity_max == 2**bits - 1
     assert clip.image.dtype == (np.uint8 if bits == 8 else np.uint16)
     # the wire: little X-ray. By the sign, or as it is displayed: dark
-    if sign is not None:
-        low_is_dark = sign == 1
-    else:
-        low_is_dark = (photometric == "MONOCHROME2") == (slope is None or slope > 0)
+    shown_dark = (photometric == "MONOCHROME2") == (slope is None or slope > 0)
+    low_is_dark = shown_dark if sign is None else sign == 1
     low = -(2 ** (bits - 1)) if signed else 0
     darkest = values == (low if low_is_dark else low + 2**bits - 1)
     assert darkest.any() == (clip.image == 0).any() and (clip.image[darkest] == 0).all()

@@ -68,7 +68,9 @@ def test_rescale(tmp_path: Path, slope: float, signed: bool) -> None:
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.keyword)
 @pytest.mark.parametrize("vr", ["US", "OW"])
-@pytest.mark.parametrize(("first", "count", "bits"), [(0, 256, 16), (40, 100, 12), (-30, 90, 10), (5, 200, 16), (7, 1, 9)])
+@pytest.mark.parametrize(
+    ("first", "count", "bits"), [(0, 256, 16), (40, 100, 12), (-30, 90, 10), (5, 200, 16), (7, 1, 9)]
+)
 def test_modality_table(tmp_path: Path, first: int, count: int, bits: int, vr: str, syntax: str) -> None:
     signed = first < 0
     entries = np.sort(np.random.default_rng(1).integers(0, 1 << bits, count))
