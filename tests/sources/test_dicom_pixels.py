@@ -1,19 +1,16 @@
 """Decoding: every layout and compression gives the stored values, as pydicom's own decoding does."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import ROOT, noise, smooth, write_dicom
+from dicom_files import ROOT, by_gdcm, jpeg, noise, rle_frames, smooth, write_dicom
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from pydicom import uid
 from pydicom.encaps import encapsulate_extended
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.encoders.base import get_encoder
 
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources import Clip
@@ -76,7 +73,7 @@ def test_any_bits_sign_and_polarity(
     described = {**description, "photometric": photometric, "elements": elements, "rubbish": 0xA5A5}
     write_dicom(path, values, **described)
     if syntax == uid.RLELossless:
-        frames = rle(pydicom.dcmread(path))
+        frames = rle_frames(pydicom.dcmread(path))
         write_dicom(path, values, syntax=syntax, frames=frames, **described)
     elif syntax != uid.ExplicitVRLittleEndian:
         write_dicom(path, values, syntax=syntax, **described)
@@ -92,44 +89,6 @@ def test_any_bits_sign_and_polarity(
     darkest = values == (low if low_is_dark else low + 2**bits - 1)
     assert darkest.any() == (clip.image == 0).any() and (clip.image[darkest] == 0).all()
     assert (clip.source_scale < 0) == ((slope is not None and slope < 0) != (not low_is_dark))
-
-
-def rle(ds: pydicom.Dataset) -> list[bytes]:
-    """RLE frames of the containers as they are, the bits beside the stored ones included."""
-    encoder = get_encoder(uid.RLELossless)
-    frame = ds.Rows * ds.Columns * ds.BitsAllocated // 8
-    options = {
-        "rows": ds.Rows,
-        "columns": ds.Columns,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": "MONOCHROME2",
-        "bits_allocated": ds.BitsAllocated,
-        "bits_stored": ds.BitsAllocated,
-        "pixel_representation": 0,
-        "number_of_frames": 1,
-        "encoding_plugin": "pydicom",
-    }
-    data = ds.PixelData
-    return [encoder.encode(data[k * frame : (k + 1) * frame], **options) for k in range(ds.get("NumberOfFrames", 1))]
-
-
-def by_gdcm(path: Path, kind: str) -> Path:
-    """The same file, compressed by GDCM."""
-    gdcm = pytest.importorskip("gdcm")
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    target = path.with_suffix(f".{kind}.dcm")
-    writer.SetFileName(str(target))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return target
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
@@ -178,13 +137,6 @@ def test_jpeg_of_eight_bit(tmp_path: Path, syntax: str, allocated: int) -> None:
     assert np.abs(clip.image.astype(int) - values).max() <= 4
     if allocated == 8:
         assert np.array_equal(clip.image, by_pydicom(path, "pillow"))
-
-
-def jpeg(frame: np.ndarray) -> bytes:
-    """A JPEG picture, padded to an even length."""
-    buffer = io.BytesIO()
-    Image.fromarray(frame.astype(np.uint8)).save(buffer, "JPEG", quality=98, subsampling=0)
-    return buffer.getvalue() + b"\0" * (len(buffer.getvalue()) % 2)
 
 
 def test_frames_in_fragments_and_with_an_extended_offset_table(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ class _ClippedFile(io.BufferedReader):
     """A file whose ``read`` never reserves more memory than the file has bytes left."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
+        super().__init__(io.FileIO(str(path)))  # pydicom joins the name to a text
         self._size = path.stat().st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -323,6 +323,10 @@ def _inflate(path: Path, file: BinaryIO, limit: int) -> bytes:
     """Unfold a deflated dataset, no further than the limit."""
     unfolder = zlib.decompressobj(-zlib.MAX_WBITS)
     data = unfolder.decompress(file.read(), limit + _SLACK)
+    if not unfolder.eof and not unfolder.unconsumed_tail:
+        raise SourceError(
+            "the deflated file is cut short", file=path, expected="its end", found="none", remedy="export it again"
+        )
     if unfolder.unconsumed_tail:
         raise SourceError(
             "the deflated file unfolds to too much",
