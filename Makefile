@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # Each variable has its explanation in the line above it; `make help` shows both.
 ## which numbers: tiny, workstation, or auto, which takes what this machine can do
 PRESET ?= auto
-## folder of your own clips (data/README.md); empty: the simulator makes a data set
+## your own clips, of any kind (data/README.md); empty: the simulator makes a data set
 DATA ?=
 ## name of the run; everything it makes lies in data/artifacts/RUN
 RUN ?= default

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sfvd_pl.errors import SfvdError, SourceError
 from sfvd_pl.sources import Patients, scan_source
-from sfvd_pl.sources.walk import read_patients
+from sfvd_pl.sources.patients import read_patients
 
 
 def stack(path: Path, value: int = 1) -> Path:

@@ -54,7 +54,7 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, default=Path("data/artifacts"), help="folder of all runs")
     parser.add_argument("--preset", default="auto", help="auto takes what the machine can do")
     parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
-    parser.add_argument("--data", type=Path, default=None, help="folder of clips; the simulator without it")
+    parser.add_argument("--data", type=Path, default=None, help="clips of any kind; the simulator without it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", default="auto", help="number of devices")
     parser.add_argument("--labelled-fraction", type=float, default=None, help="share of labelled training clips")

@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from sfvd_pl.artifacts import Artifact, verify
 from sfvd_pl.errors import ArtifactError
+from sfvd_pl.sources.importing import ImportConfig, import_source
 from sfvd_pl.sources.phantom import simulate_clips
 from sfvd_pl.sources.phantom_config import PhantomConfig
-from sfvd_pl.sources.walk import scan_source
 from sfvd_pl.sources.write import SplitConfig, write_source
 
 
@@ -31,10 +31,15 @@ def build_parser() -> ArgumentParser:
     _output_arguments(simulate)
     simulate.add_class_arguments(PhantomConfig, "phantom")
     commands.add_subcommand("simulate", simulate, help="make a source artifact with the simulator")
-    imported = ArgumentParser(description="Import <patient>/<run>/images/* with masks/<same stem>.png.")
-    imported.add_argument("folder", type=Path, help="Folder of patients' folders.")
+    imported = ArgumentParser(
+        description="Import clips from a folder tree of any mixture of <patient>/<run>/images/* with "
+        "masks/<same stem>.png, DICOM (XA, RF), video, NIfTI and .npy files; labels from COCO, CVAT, point lists and "
+        "volumes. data/README.md describes the layout. A stopped import goes on with the same command."
+    )
+    imported.add_argument("source", type=Path, help="Folder of patients' folders, or one recording.")
     _output_arguments(imported)
-    commands.add_subcommand("import", imported, help="make a source artifact from folders of clips")
+    imported.add_class_arguments(ImportConfig, None)
+    commands.add_subcommand("import", imported, help="make a source artifact from clips of any kind")
     check = ArgumentParser(description="Check artifacts to the last byte.")
     check.add_argument("files", type=Path, nargs="+", help="Artifacts of any kind.")
     commands.add_subcommand("verify", check, help="check any artifact; exit status 0 only when it holds")
@@ -44,7 +49,7 @@ def build_parser() -> ArgumentParser:
 def main(args: Sequence[str]) -> None:
     """Run ``sfvd data ARGS``."""
     parser = build_parser()
-    config = parser.parse_args(list(args))
+    config = parser.parse_args(_with_underscores(args))
     chosen: Namespace = config[config.subcommand]
     if config.subcommand == "verify":
         _verify(chosen.files)
@@ -61,15 +66,30 @@ def main(args: Sequence[str]) -> None:
             frame_shape=(init.phantom.height, init.phantom.width),
         )
     else:
-        summary = write_source(
+        settings = {key.name: init[key.name] for key in fields(ImportConfig)}
+        summary = import_source(
+            init.source,
             init.out,
-            scan_source(init.folder),
+            ImportConfig(**settings),
             split=init.split,
             seed=init.seed,
-            config={"import": str(init.folder.name)},
             overwrite=init.overwrite,
         )
     print(summary)
+
+
+def _with_underscores(args: Sequence[str]) -> list[str]:
+    """``--keep-going`` as ``--keep_going=true``: dashes as underscores, and the one switch without a value."""
+    out: list[str] = []
+    for number, arg in enumerate(args):
+        if arg.startswith("--"):
+            name, equals, value = arg.partition("=")
+            arg = name[:2] + name[2:].replace("-", "_") + equals + value
+            following = args[number + 1] if number + 1 < len(args) else "--"
+            if arg == "--keep_going" and following.lower() not in ("true", "false"):
+                arg = "--keep_going=true"
+        out.append(arg)
+    return out
 
 
 def _verify(files: list[Path]) -> None:

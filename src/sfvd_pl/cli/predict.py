@@ -19,8 +19,9 @@ from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.inference import default_device
 from sfvd_pl.report.overlay import grid_picture, save_png
 from sfvd_pl.sources.frames import Run
+from sfvd_pl.sources.patients import Patients
 from sfvd_pl.sources.recording import Scan
-from sfvd_pl.sources.walk import Patients, scan_source
+from sfvd_pl.sources.walk import scan_source
 
 ARTIFACT = "segmentation.h5"
 ARTIFACT_SUFFIXES = (".h5", ".hdf5")

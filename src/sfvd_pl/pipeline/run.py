@@ -14,6 +14,7 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline.presets import load_preset, merged
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
+from sfvd_pl.sources.walk import listed_files
 
 STAGES = ("source", "stage1", "stage2", "augment", "segment")
 """In order; each needs those before it."""
@@ -33,7 +34,7 @@ class RunSettings:
         root: Folder that holds all runs.
         preset: Name of the preset.
         stages: Folder of presets.
-        data: Folder or artifact of clips; None simulates them.
+        data: Folder of clips, or one recording; None simulates them.
         seed: Of everything.
         devices: As in Lightning's Trainer.
         labelled_fraction: Overrides the preset's; None keeps it.
@@ -140,20 +141,41 @@ class Pipeline:
         config = merged(self._config("source"), {"seed": settings.seed})
         if settings.labelled_fraction is not None:
             config = merged(config, {"split": {"labelled_fraction": settings.labelled_fraction}})
+        asked, fingerprint = config, config
         if settings.data is not None:
-            config = {"split": config.get("split", {}), "seed": settings.seed, "listing": _listing(settings.data)}
+            asked, fingerprint = self._import(config, settings.data)
 
         def action(resume: bool) -> None:
-            own = {key: value for key, value in config.items() if key != "listing"}
             command = ["data", "simulate"] if settings.data is None else ["data", "import"]
             where = [] if settings.data is None else [str(settings.data)]
             path = self.run.path("source", "config.yaml")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(own))
+            path.write_text(yaml.safe_dump(asked))
             arguments = [*command, *where, "--config", str(path), "--out", str(self.source), "--overwrite", "true"]
             sfvd_command(arguments, isolated=False)
 
-        return [Step("source", config, {}, [self.source], action, lambda: _clips_line(self.source))]
+        return [Step("source", fingerprint, {}, [self.source], action, lambda: _clips_line(self.source))]
+
+    def _import(self, config: dict[str, Any], data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings of ``sfvd data import``, and all that decides its result, the user's files included.
+
+        Raises:
+            ConfigError: Settings of the simulator were given on the command line, where they'd do nothing.
+        """
+        if "phantom" in self.settings.overrides.get("source", {}):
+            raise ConfigError(
+                "settings of the simulator for clips that are imported",
+                key="--source.phantom",
+                expected="settings of the import, such as --source.polarity keep",
+                remedy="leave them out, or leave DATA empty",
+            )
+        asked = {key: value for key, value in config.items() if key != "phantom"}
+        fingerprint = {key: value for key, value in asked.items() if key != "workers"}  # which change nothing
+        fingerprint["listing"] = _listing(data)
+        for key in ("labels", "patients"):
+            if asked.get(key) is not None:
+                fingerprint[f"{key} listing"] = _listing(Path(asked[key]))
+        return asked, fingerprint
 
     def _stage1(self) -> list[Step]:
         config = self._training("scene", self._config("scene"), seed=self.settings.seed)
@@ -322,8 +344,8 @@ def _devices(text: str) -> int | str:
 def _listing(data: Path) -> list[list[Any]]:
     """Name, size and time of every file of a folder, so that a change of the clips is noticed."""
     if not data.exists():
-        raise ConfigError("there are no such clips", file=data, key="data", expected="a folder of clips")
-    files = sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [data]
+        raise ConfigError("there are no such clips", file=data, key="data", expected="clips, or a file about them")
+    files = sorted(listed_files(data)) if data.is_dir() else [data]
     return [[str(p.relative_to(data)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 

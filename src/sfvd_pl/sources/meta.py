@@ -135,16 +135,16 @@ def read_meta(path: Path) -> Meta:
     return _meta(known)
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file of bearable size.
+def read_json(path: Path, limit: int | None = MAX_BYTES) -> Any:
+    """A JSON file of at most ``limit`` bytes.
 
     Raises:
         SourceError: Too large, unreadable, or not JSON.
     """
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SourceError(f"{path.name} is too large", file=path, expected=f"<= {MAX_BYTES} bytes", found=size)
+        if limit is not None and size > limit:
+            raise SourceError(f"{path.name} is too large", file=path, expected=f"<= {limit} bytes", found=size)
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SourceError(

@@ -1,142 +1,27 @@
 """Find the recordings in a file or a folder tree, of any kind and mixed, and whose they are."""
 
-import csv
 import os
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sfvd_pl.errors import SfvdError, SourceError
+from sfvd_pl.sources.dicom import DicomConfig, DicomRun, default_salt, is_dicom, scan_dicom
 from sfvd_pl.sources.frames import LAYOUT, scan_run
+from sfvd_pl.sources.patients import Patients
 from sfvd_pl.sources.pictures import SUFFIXES as PICTURES
 from sfvd_pl.sources.pictures import natural_key
-from sfvd_pl.sources.recording import Recording, Scan
+from sfvd_pl.sources.recording import Recording, Renamed, Scan
 from sfvd_pl.sources.stacks import scan_nifti, scan_npy, stem
 from sfvd_pl.sources.video import SUFFIXES as VIDEOS
 from sfvd_pl.sources.video import scan_video
 
 MAX_DEPTH = 32
 """Folders below one another that are searched; links can make a tree endless."""
+DICOM_FILE = "DICOM "
+"""Before the path of a DICOM file that can't be imported, which has no name yet."""
 Problem = Callable[[str, SfvdError], None]
 """Told the name of a recording that can't be imported, and why."""
-
-
-@dataclass(frozen=True)
-class Patients:
-    """Whose a recording is: the first folder below the root, unless the user says otherwise.
-
-    Args:
-        table: Path below the root (of a file, a run's folder or a folder of runs), without a file's suffix or
-            with it, to the patient.
-        pattern: Regular expression with a group ``patient``, matched from the beginning of the path below the
-            root without a file's suffix, as ``p01/run-2``. The empty one is none.
-        anyone: A recording directly below the root belongs to a patient of its own name. Only where it doesn't
-            matter who it is, as in a prediction.
-    """
-
-    table: dict[str, str] = field(default_factory=dict)
-    pattern: str = ""
-    anyone: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the pattern."""
-        try:
-            groups = re.compile(self.pattern).groupindex
-        except re.error as error:
-            raise SourceError(
-                "not a regular expression", key="patient_pattern", found=self.pattern, expected=str(error)
-            ) from error
-        if self.pattern and "patient" not in groups:
-            raise SourceError(
-                "the pattern doesn't say which part is the patient",
-                key="patient_pattern",
-                expected="a group (?P<patient>...)",
-                found=self.pattern,
-                remedy="for p01_run2.mp4, for example: (?P<patient>[^_/]+)_",
-            )
-
-    def name(self, where: PurePosixPath, file: Path, used: set[str]) -> tuple[str, str]:
-        """Name and patient of a recording.
-
-        Args:
-            where: Path below the root, a file's without its suffix.
-            file: The recording, for the error, and for a table that gives the suffix.
-            used: Keys of the table that were needed; added to.
-
-        Raises:
-            SourceError: Whose it is can't be told.
-        """
-        listed = self.listed(where, file, used)
-        if listed is not None:
-            return f"{listed}/{_run_name(where, listed)}", listed
-        if self.pattern:
-            match = re.match(self.pattern, str(where))
-            patient = (match.group("patient") or "") if match else ""
-            if not patient or "/" in patient:
-                raise SourceError(
-                    "the pattern finds no patient in this name",
-                    file=file,
-                    key="patient_pattern",
-                    expected=f"a match of {self.pattern} that gives a name",
-                    found=str(where),
-                    remedy="correct the pattern, or list the recordings with --patients FILE",
-                )
-            return f"{patient}/{_run_name(where, patient)}", patient
-        if len(where.parts) > 1:
-            return str(where), where.parts[0]
-        if self.anyone:
-            return f"{where}/{where.name}", str(where)
-        raise SourceError(
-            "whose recording is this?",
-            file=file,
-            expected="a folder for each patient below the folder that is imported, his or her recordings in it",
-            found=f"{file.name} directly below it, and a name alone doesn't say who is who",
-            remedy="move it into a folder of its patient, or say who it is with --patients FILE (a CSV file with "
-            "the columns path and patient) or --patient_pattern",
-        )
-
-    def listed(self, where: PurePosixPath, file: Path, used: set[str]) -> str | None:
-        """The patient that the table names for a recording, or for the nearest folder above it."""
-        for key in (str(where.with_name(file.name)), *map(str, (where, *where.parents))):
-            if key in self.table:
-                used.add(key)
-                return self.table[key]
-        return None
-
-
-def _run_name(where: PurePosixPath, patient: str) -> str:
-    """The rest of the path; a first folder that is the patient's own isn't repeated."""
-    parts = where.parts[1:] if len(where.parts) > 1 and where.parts[0] == patient else where.parts
-    return "/".join(parts)
-
-
-def read_patients(path: Path) -> dict[str, str]:
-    """A CSV file with the columns ``path`` and ``patient``.
-
-    Raises:
-        SourceError: Unreadable, other columns, an empty or unsafe cell, or a path twice.
-    """
-    table: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise SourceError("the list of patients can't be read", file=path, expected="CSV", found=str(error)) from error
-    for number, row in enumerate(rows, 2):
-        where, patient = (row.get("path") or "").strip(), (row.get("patient") or "").strip()
-        key = str(PurePosixPath(where.replace("\\", "/")))
-        if not where or not patient or "/" in patient or patient in (".", "..") or key in table:
-            raise SourceError(
-                "a line of the list of patients says nothing, or something twice",
-                file=path,
-                key=f"line {number}",
-                expected="path,patient: each path once, a patient without slashes",
-                found=dict(list(row.items())[:4]),
-                remedy="correct the line; the first one must be: path,patient",
-            )
-        table[key] = patient
-    return table
 
 
 @dataclass(frozen=True)
@@ -148,7 +33,14 @@ class Found:
     scan: Callable[[Path, str, str], Recording]
 
 
-def scan_source(root: str | Path, *, patients: Patients | None = None, problem: Problem | None = None) -> Scan:
+def scan_source(
+    root: str | Path,
+    *,
+    patients: Patients | None = None,
+    dicom: DicomConfig | None = None,
+    salt: str | None = None,
+    problem: Problem | None = None,
+) -> Scan:
     """Find every recording under a folder, or the one that a file is, and check what can be checked undecoded.
 
     Hidden entries are passed over. A folder that holds ``images/`` is one run, whatever else lies in it.
@@ -156,6 +48,8 @@ def scan_source(root: str | Path, *, patients: Patients | None = None, problem: 
     Args:
         root: A recording's file, or a folder.
         patients: How to tell whose a recording is.
+        dicom: How DICOM files are read.
+        salt: Secret behind the pseudonyms of DICOM's patients, see ``default_salt``.
         problem: Called with each recording that can't be imported, which is then left out; without it the first
             one is raised.
 
@@ -176,21 +70,75 @@ def scan_source(root: str | Path, *, patients: Patients | None = None, problem: 
     recordings: dict[str, Recording] = {}
     for found in walk.found:
         name, patient = patients.name(found.where, found.path, used)
-        if name in recordings:
-            raise SourceError(
-                "two recordings of one name", file=found.path, key="name", expected="another name", found=name,
-                remedy="rename one, or remove it if both are the same run",
-            )  # fmt: skip
         try:
-            recordings[name] = found.scan(found.path, name, patient)
+            _add(recordings, found.scan(found.path, name, patient), name)
         except SfvdError as error:
             if problem is None:
                 raise
             problem(name, error)
+    if walk.dicom:
+        _add_dicom(recordings, walk, patients, used, dicom or DicomConfig(), salt or default_salt(), problem)
     _check_used(patients, used)
     if not recordings and problem is None:
         raise _nothing(root, walk)
     return Scan(root, tuple(recordings[name] for name in sorted(recordings, key=name_key)), tuple(walk.ignored))
+
+
+def _add(recordings: dict[str, Recording], recording: Recording, name: str) -> None:
+    if name in recordings:
+        raise SourceError(
+            "two recordings of one name",
+            file=recording.files[0],
+            key="name",
+            expected="another name",
+            found=name,
+            remedy="rename one, or remove it if both are the same run",
+        )
+    recordings[name] = recording
+
+
+def _add_dicom(
+    recordings: dict[str, Recording],
+    walk: "_Walk",
+    patients: Patients,
+    used: set[str],
+    config: DicomConfig,
+    salt: str,
+    problem: Problem | None,
+) -> None:
+    """DICOM runs; their headers say whose they are, unless the user's list does."""
+
+    def refused(error: SfvdError) -> None:
+        path = Path(error.file or walk.root)
+        assert problem is not None
+        problem(f"{DICOM_FILE}{path.relative_to(walk.root) if path.is_relative_to(walk.root) else path}", error)
+
+    runs = scan_dicom(walk.dicom, config, salt, on_error=None if problem is None else refused)
+    others = {found.where.parts[0]: found for found in walk.found if len(found.where.parts) > 1}
+    for run in runs:
+        path = run.files[0]
+        where = PurePosixPath(*path.relative_to(walk.root).parts) if path != walk.root else PurePosixPath(path.name)
+        listed = patients.listed(where.with_name(stem(path)), path, used)
+        beside = others.get(where.parts[0]) if listed is None and len(where.parts) > 1 else None
+        if beside is not None and patients.listed(beside.where, beside.path, used) is None and not patients.anyone:
+            raise SourceError(
+                "a patient's folder holds DICOM files and others, and only the former say whose they are",
+                file=path,
+                expected="DICOM files apart from other recordings, or all of the folder in the list of patients",
+                found=f"{beside.path.name} in {where.parts[0]} as well",
+                remedy=f"say who it is with --patients FILE, a CSV file with a line {where.parts[0]},PATIENT",
+            )
+        recording: Recording = run if listed is None else _renamed(run, listed)
+        try:
+            _add(recordings, recording, recording.name)
+        except SfvdError as error:
+            if problem is None:
+                raise
+            refused(error)
+
+
+def _renamed(run: DicomRun, patient: str) -> Renamed:
+    return Renamed(run, f"{patient}/{run.name.split('/', 1)[1]}", patient)
 
 
 def name_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], ...]:
@@ -216,6 +164,7 @@ class _Walk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.found: list[Found] = []
+        self.dicom: list[Path] = []
         self.ignored: list[Path] = []
         if root.is_dir():
             self._folder(root, PurePosixPath(), (os.path.realpath(root),))
@@ -253,14 +202,17 @@ class _Walk:
         kind = _kind(path)
         if kind is not None:
             self.found.append(Found(where, path, kind))
+        elif is_dicom(path):
+            self.dicom.append(path)
         else:
             self.ignored.append(path)
 
     def _check_patients(self) -> None:
         """A patient's folder without any recording is a mistake, not an empty patient."""
         seen = {found.where.parts[0] for found in self.found}
+        seen |= {path.relative_to(self.root).parts[0] for path in self.dicom}
         for folder in _folders(self.root):
-            if self.found and folder.name not in seen:
+            if seen and folder.name not in seen:
                 below = [path for path in self.ignored if folder in path.parents]
                 raise SourceError(
                     "the patient has no runs",
@@ -269,6 +221,20 @@ class _Walk:
                     found=_described(below) or "nothing",
                     remedy=LAYOUT,
                 )
+
+
+def listed_files(folder: Path) -> Iterator[Path]:
+    """Every file that an import of a folder may look at: links are followed, but not in circles."""
+    yield from _files_below(folder, (os.path.realpath(folder),))
+
+
+def _files_below(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
+    for path in folder.iterdir():
+        real = os.path.realpath(path)
+        if path.is_file():
+            yield path
+        elif path.is_dir() and not path.name.startswith(".") and real not in above and len(above) < MAX_DEPTH:
+            yield from _files_below(path, (*above, real))
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -79,6 +79,7 @@ class Summary:
         frame_shape: Height and width in the artifact, px.
         visibility: Deciles 10, 50 and 90 of the annotated frames' CNR; NaN where none could be measured.
         warnings: What a user should look at.
+        skipped: Recordings that were left out, and why.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Summary:
     frame_shape: tuple[int, int]
     visibility: tuple[float, float, float]
     warnings: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """A few lines for the terminal."""
@@ -104,6 +106,7 @@ class Summary:
             f"  annotated clips: {self.annotated}, labelled: {self.labelled}",
             f"  visibility (CNR), deciles 10/50/90: {low:.2f} / {middle:.2f} / {high:.2f}",
             *(f"  warning: {warning}" for warning in self.warnings),
+            *(f"  skipped {which}" for which in self.skipped),
         ]
         return "\n".join(lines)
 
@@ -237,6 +240,17 @@ def write_source(
     return table.summary(splits, labelled)
 
 
+def no_masks(path: Path, clips: int) -> SourceError:
+    """The error of a data set without any label."""
+    return SourceError(
+        "no frame of any clip has a mask",
+        file=path,
+        expected="masks/<same stem>.png for at least one picture, or a file of labels",
+        found=f"{clips} clips without",
+        remedy="annotate some frames; without a labelled wire nothing can be learned about wires",
+    )
+
+
 class _ClipRow:
     """What is kept of a clip once its frames are written."""
 
@@ -295,13 +309,7 @@ class _Table:
     def settle(self, split: SplitConfig, seed: int) -> tuple[dict[str, str], dict[str, bool]]:
         """Split of every patient, and which clips are labelled."""
         if not any(row.annotated for row in self.clips):
-            raise SourceError(
-                "no frame of any clip has a mask",
-                file=self.path,
-                expected="masks/<same stem>.png for at least one picture",
-                found=f"{len(self.clips)} clips without",
-                remedy="annotate some frames; without a labelled wire nothing can be learned about wires",
-            )
+            raise no_masks(self.path, len(self.clips))
         annotated = {row.patient for row in self.clips if row.annotated}
         splits = assign_splits([row.patient for row in self.clips], split, seed, annotated=annotated)
         metas = [ClipMeta(row.name, row.patient, splits[row.patient], row.annotated) for row in self.clips]
