@@ -154,7 +154,7 @@ def test_a_model_that_saw_a_test_patient_is_refused(settings: Settings, source: 
 
 def test_a_model_without_a_record_of_its_source_is_refused(settings: Settings, tmp_path: Path) -> None:
     ckpt = save_model(segmentation_module(seed=5), tmp_path / "unknown.ckpt")
-    _refused(settings(guide_ckpt=ckpt), CheckpointError, "trained on another source")
+    _refused(settings(guide_ckpt=ckpt), LeakError, "the guide doesn't say whom it was learned from")
 
 
 def test_checkpoints_in_each_other_s_place_are_refused(settings: Settings, models: dict[str, Path]) -> None:

@@ -17,6 +17,7 @@ shows it as tables::
 This package is the only user of h5py.
 """
 
+from sfvd_pl.artifacts.lineage import mask_patients, refuse_seen, refuse_seen_by, require_source
 from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash
 from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
 from sfvd_pl.artifacts.shards import ShardSet
@@ -38,5 +39,9 @@ __all__ = [
     "canonical_json",
     "config_hash",
     "content_hash",
+    "mask_patients",
+    "refuse_seen",
+    "refuse_seen_by",
+    "require_source",
     "verify",
 ]

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from sfvd_pl.artifacts import Artifact, Kind, Provenance
+from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
 from sfvd_pl.errors import CheckpointError, ConfigError
@@ -123,8 +123,17 @@ class StageCLI(LightningCLI):
             f"`sfvd {self.stage} predict` through this entry writes nothing", key=self.stage, expected="scene, motion"
         )
 
-    def _generation_writer(self, kind: Kind, parents: dict[str, str], columns: Any) -> GenerationWriter:
-        """A writer whose artifact knows the checkpoint, the source and the patients it was learned from."""
+    def _generation_writer(
+        self, kind: Kind, parents: dict[str, str], columns: Any, learned: Sequence[str] = ()
+    ) -> GenerationWriter:
+        """A writer whose artifact knows the checkpoint, the source and the patients it was learned from.
+
+        Args:
+            kind: What is written.
+            parents: Content hashes of what goes into it beside the source and the checkpoint.
+            columns: Turns a prediction into columns.
+            learned: Patients that those parents were learned from.
+        """
         out, ckpt = self._value("out"), self._value("ckpt_path")
         if out is None or ckpt is None:
             missing = "out" if out is None else "ckpt_path"
@@ -146,12 +155,14 @@ class StageCLI(LightningCLI):
                 found=record.get("source"),
                 remedy="pass the source that the model was trained on",
             )
+        patients = tuple(record.get("patients", ()))
+        refuse_seen(patients, self.datamodule.unseen, what=f"the {self.stage} model", file=ckpt)
         intensity_max, seed = source.intensity_max, int(self.datamodule.seed)
         provenance = Provenance(
             seed=seed,
             config={"model": self.model.recorded_config, "data": to_plain(_data_config(self.datamodule))},
             parents={"source": source.content_hash, f"{self.stage}.ckpt": file_hash(ckpt), **parents},
-            patients=tuple(record["patients"]),
+            patients=(*patients, *learned),
         )
         return GenerationWriter(
             out,
@@ -198,9 +209,14 @@ class MotionCLI(StageCLI):
 
     def writer(self) -> pl.Callback:
         """Writes motions."""
-        scenes = self.datamodule.scenes
-        parents = {} if scenes is None else {"scenes": Artifact.open(scenes, Kind.SCENES).content_hash}
-        return self._generation_writer(Kind.MOTIONS, parents, clip_columns)
+        path = self.datamodule.scenes
+        if path is None:
+            return self._generation_writer(Kind.MOTIONS, {}, clip_columns)
+        scenes, source = Artifact.open(path, Kind.SCENES), Artifact.open(self.datamodule.source, Kind.SOURCE)
+        require_source(scenes, source, self.datamodule.unseen)
+        return self._generation_writer(
+            Kind.MOTIONS, {"scenes": scenes.content_hash}, clip_columns, scenes.patients
+        )
 
 
 class SegmentCLI(StageCLI):

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
 
-from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.artifacts import Artifact, Kind, refuse_seen_by
 from sfvd_pl.datasets.batch import ClipBatch, FrameBatch, GenerationBatch
 from sfvd_pl.datasets.clips import ClipDataset, FixedSamples
 from sfvd_pl.datasets.index import ClipIndex, Intensity
@@ -53,6 +53,11 @@ class _SourceDataModule(pl.LightningDataModule):
     def patients(self) -> tuple[str, ...]:
         """Patients that a model trained here has learned from."""
         return ClipIndex(self.source, "train").patients
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Patients whose results are to be trusted, of the validation and the test split."""
+        return ClipIndex(self.source, "val").patients + ClipIndex(self.source, "test").patients
 
     @property
     def workers(self) -> int:
@@ -331,9 +336,14 @@ class SegmentationDataModule(_SourceDataModule):
         self.val_frames = val_frames
 
     @property
-    def unseen(self) -> tuple[str, ...]:
-        """Patients whose results are to be trusted."""
-        return ClipIndex(self.source, "val").patients + ClipIndex(self.source, "test").patients
+    def patients(self) -> tuple[str, ...]:
+        """Patients that a segmenter trained here has learned from, also by way of synthetic clips."""
+        own = super().patients
+        if self.synthetic is None or not self.mix.needs_synthetic:
+            return own
+        synthetic = Artifact.open(self.synthetic, Kind.SYNTHETIC)
+        refuse_seen_by(synthetic, self.unseen, what="the generator of the synthetic clips")
+        return tuple(sorted({*own, *synthetic.patients}))
 
     def train_dataloader(self) -> ResumableLoader:
         """Windows of labelled frames, real or synthetic by the arm."""

@@ -1,5 +1,6 @@
 """Frames to train and test wire segmenters on."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.artifacts import Artifact, Kind, refuse_seen_by
 from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.transforms import apply_classical, classical_augmentation
 from sfvd_pl.datasets.windows import choose_window, philox
 from sfvd_pl.diffusion import sample_seed
-from sfvd_pl.errors import ConfigError, LeakError
+from sfvd_pl.errors import ConfigError
 
 Arm = Literal["real", "classical", "synthetic", "pretrain"]
 """What a segmenter of the comparison learns from; all arms take the same number of optimiser steps."""
@@ -56,19 +57,19 @@ class SyntheticFrames:
     Args:
         path: The synthetic artifact.
         unseen: Patients that nothing in it may have been learned from; a LeakError names those that it was.
+        source_hash: Content hash of the source whose clips it is mixed with. Names say who is who only within one
+            source, so there is a warning where the clips were made from another one.
     """
 
-    def __init__(self, path: Path | str, unseen: tuple[str, ...]) -> None:
+    def __init__(self, path: Path | str, unseen: tuple[str, ...], source_hash: str | None = None) -> None:
         self.artifact = Artifact.open(Path(path), Kind.SYNTHETIC)
-        leaked = sorted(set(self.artifact.patients) & set(unseen))
-        if leaked:
-            raise LeakError(
-                "the synthetic clips were learned from patients that must stay unseen",
-                file=path,
-                key="patients",
-                expected="training patients only",
-                found=leaked,
-                remedy="train the generator on the same split as the segmenter",
+        refuse_seen_by(self.artifact, unseen, what="the generator of the synthetic clips")
+        if source_hash is not None and self.artifact.parents.get("source") != source_hash:
+            warnings.warn(
+                f"{path} was made from another source: its patients are told apart from the held-out ones by their "
+                "names only. Look for clips of one patient under two names with `sfvd data check`.",
+                UserWarning,
+                stacklevel=2,
             )
         accepted = np.flatnonzero(self.artifact.column("clips/accepted"))
         start, length = self.artifact.column("clips/start"), self.artifact.column("clips/length")
@@ -134,7 +135,7 @@ class SegmentationDataset(Dataset[FrameBatch]):
                     found="none",
                     remedy="run the augment stage first, or choose the arm real or classical",
                 )
-            self.synthetic = SyntheticFrames(synthetic, unseen)
+            self.synthetic = SyntheticFrames(synthetic, unseen, self.index.artifact.content_hash)
         self.classical = classical_augmentation(seed) if mix.arm == "classical" else None
 
     def is_synthetic(self, sample_id: int, uniform: float) -> bool:

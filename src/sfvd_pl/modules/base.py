@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sfvd_pl import __version__
+from sfvd_pl.artifacts import refuse_seen
 from sfvd_pl.diffusion import (
     NoiseSchedule,
     Prediction,
@@ -113,6 +114,10 @@ class RecordedModule(pl.LightningModule):
 
     Args:
         config: The module's arguments by name, from which a checkpoint rebuilds it.
+
+    Attributes:
+        learned_from: Content hash of the source and names of the patients that the weights know.
+        inherited_patients: Those that the initial weights know, where they come from another model.
     """
 
     intensity: Tensor
@@ -121,6 +126,7 @@ class RecordedModule(pl.LightningModule):
         super().__init__()
         self.recorded_config = to_plain(config)
         self.learned_from: dict[str, Any] = {}
+        self.inherited_patients: tuple[str, ...] = ()
         self.register_buffer("intensity", torch.tensor([math.nan, math.nan]))
 
     def setup(self, stage: str) -> None:
@@ -128,7 +134,10 @@ class RecordedModule(pl.LightningModule):
         if stage != "fit":
             return
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.learned_from = {"source": datamodule.source_hash, "patients": list(datamodule.patients)}
+        if self.inherited_patients:
+            refuse_seen(self.inherited_patients, datamodule.unseen, what="the model to start from", file=None)
+        patients = sorted({*datamodule.patients, *self.inherited_patients})
+        self.learned_from = {"source": datamodule.source_hash, "patients": patients}
         if torch.isnan(self.intensity).any():
             measured = datamodule.intensity
             self.intensity.copy_(torch.tensor([measured.mean, measured.std]))
@@ -159,7 +168,12 @@ class RecordedModule(pl.LightningModule):
                     remedy="pass the checkpoint of the right stage, with the settings it was trained with",
                 )
         self.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
-        if self._trainer is None or not self.trainer.training:
+        if self._trainer is None:
+            return
+        if self.trainer.testing or self.trainer.validating:
+            unseen = self.trainer.datamodule.unseen  # type: ignore[attr-defined]
+            refuse_seen(record.get("patients", ()), unseen, what="the model", file=None)
+        if not self.trainer.training:
             return
         own = {"source": self.trainer.datamodule.source_hash, "config": self.recorded_config}  # type: ignore[attr-defined]
         for key, expected in own.items():

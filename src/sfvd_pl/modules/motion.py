@@ -124,6 +124,7 @@ class MotionModule(DiffusionModule):
 
     def _start_from(self, scene_ckpt: Path) -> None:
         scene = load_for_inference(SceneModule, scene_ckpt)
+        self.inherited_patients = tuple(scene.learned_from.get("patients", ()))
         for key in ("network", "objective"):
             own, theirs = self.recorded_config[key], scene.recorded_config[key]
             if key == "objective":

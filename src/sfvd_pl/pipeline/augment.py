@@ -1,6 +1,6 @@
 """Stage 3 as a whole: from checkpoints, scenes and the source to a synthetic artifact."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from sfvd_pl.artifacts import Artifact, Kind, Provenance
+from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import synthetic_columns
 from sfvd_pl.augment.gate import Gate, GateConfig
 from sfvd_pl.augment.plan import Plan, PlanConfig
@@ -17,7 +17,7 @@ from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
 from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
 from sfvd_pl.diffusion import SamplerConfig
-from sfvd_pl.errors import CheckpointError, ConfigError, LeakError
+from sfvd_pl.errors import CheckpointError, ConfigError
 from sfvd_pl.metrics.segmentation import dice
 from sfvd_pl.modules.base import MaskGuidanceConfig, RecordedModule
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
@@ -110,27 +110,20 @@ def _load_models(
 
 
 def _learned_from(
-    settings: AugmentSettings, source: Artifact, modules: Sequence[RecordedModule]
+    settings: AugmentSettings, source: Artifact, scenes: Artifact, modules: Mapping[str, RecordedModule]
 ) -> tuple[str, ...]:
-    """Patients that any of the models saw; they must be training patients of this very source."""
+    """Patients that any of the models or the scenes saw; they must be training patients of this very source."""
     unseen = set(ClipIndex(settings.source, "val").patients) | set(ClipIndex(settings.source, "test").patients)
-    patients: set[str] = set(ClipIndex(settings.source, "train").patients)
-    for module in modules:
+    require_source(scenes, source, unseen)
+    patients = {*ClipIndex(settings.source, "train").patients, *scenes.patients}
+    for role, module in modules.items():
         learned = set(module.learned_from.get("patients", ()))
+        refuse_seen(learned, unseen, what=f"the {role}", file=getattr(settings, f"{role}_ckpt"))
         patients |= learned
-        if learned & unseen:
-            raise LeakError(
-                f"the {type(module).__name__} has learned from patients that must stay unseen",
-                file=settings.source,
-                key="patients",
-                expected="training patients only",
-                found=sorted(learned & unseen),
-                remedy="train it on this source's split",
-            )
         if module.learned_from.get("source") != source.content_hash:
             raise CheckpointError(
-                f"the {type(module).__name__} was trained on another source",
-                file=settings.source,
+                f"the {role} was trained on another source",
+                file=getattr(settings, f"{role}_ckpt"),
                 key="source",
                 expected=source.content_hash,
                 found=module.learned_from.get("source"),
@@ -171,7 +164,8 @@ def make_synthetic(settings: AugmentSettings) -> Path:
     source = Artifact.open(settings.source, Kind.SOURCE)
     scenes = Artifact.open(settings.scenes, Kind.SCENES)
     scene, motion, guide, judge = _load_models(settings)
-    patients = _learned_from(settings, source, [scene, motion, guide, judge])
+    models = {"scene": scene, "motion": motion, "guide": guide, "gate": judge}
+    patients = _learned_from(settings, source, scenes, models)
     frames = int(scenes.column("clips/length")[0])
     window = scenes.frame_shape[0]
     bank = SequenceBank(

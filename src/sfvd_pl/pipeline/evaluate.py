@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
+from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance, refuse_seen, refuse_seen_by
 from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.modules import cpu_cores
@@ -75,15 +75,18 @@ def write_segmentation(
     rows = index.labelled_rows
     clips, first, length = np.unique(index.clip_of_frame[rows], return_index=True, return_counts=True)
     frames, device = AnnotatedFrames(source, "test"), default_device()
-    predictions = [
-        probabilities(load_for_inference(SegmentationModule, path, device), frames, f"test {arm}")
-        for arm, path in checkpoints.items()
-    ]
+    predictions, patients = [], set(ClipIndex(source, "train").patients)
+    for arm, path in checkpoints.items():
+        module = load_for_inference(SegmentationModule, path, device)
+        learned = set(module.learned_from.get("patients", ()))
+        refuse_seen(learned, index.patients, what=f"the segmenter of the arm {arm!r}", file=path)
+        patients |= learned
+        predictions.append(probabilities(module, frames, f"test {arm}"))
     provenance = Provenance(
         seed=seed,
         config=config,
         parents={"source": index.artifact.content_hash, **{a: file_hash(p) for a, p in checkpoints.items()}},
-        patients=ClipIndex(source, "train").patients,
+        patients=tuple(patients),
     )
     with ArtifactWriter(out, Kind.SEGMENTATION, provenance, overwrite=True) as writer:
         writer.write("arms/name", list(checkpoints))
@@ -165,6 +168,10 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
     source = Artifact.open(settings.source, Kind.SOURCE)
     synthetic = Artifact.open(settings.synthetic, Kind.SYNTHETIC)
     evaluator = load_for_inference(SegmentationModule, settings.evaluator_ckpt, default_device())
+    held_out = ClipIndex(settings.source, "test").patients
+    known = evaluator.learned_from.get("patients", ())
+    refuse_seen(known, held_out, what="the evaluator", file=settings.evaluator_ckpt)
+    refuse_seen_by(synthetic, held_out, what="the generator of the synthetic clips")
     reference = reference_clips(
         settings.source,
         "test",
