@@ -8,8 +8,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
-from sfvd_pl.artifacts.contents import plain
-from sfvd_pl.artifacts.hashing import ColumnFacts, column_digest, combine
+from sfvd_pl.artifacts.contents import all_attributes
+from sfvd_pl.artifacts.hashing import ColumnFacts, column_digest, combine, seal
+from sfvd_pl.artifacts.layout import pack, read_attributes, set_attribute
 
 Columns = dict[str, Any]
 SIZE = (12, 10)
@@ -123,15 +124,15 @@ def forge(path: Path, changes: Columns, attributes: dict[str, Any] | None = None
     facts = dict(artifact.facts)
     with h5py.File(path, "r+") as file:
         for key, values in changes.items():
-            file[key][...] = values
+            file[key][...] = pack(artifact.schema.by_key[key], np.asarray(values))
             digest = column_digest(file[key][...])
-            file[key].attrs["sha256"] = digest
+            set_attribute(file[key], "sha256", digest)
             old = facts[key]
             facts[key] = ColumnFacts(key, old.dtype, old.shape, old.axes, old.unit, old.range, digest)
         for name, value in (attributes or {}).items():
-            file.attrs[name] = value
-        attrs = {name: plain(value) for name, value in file.attrs.items()}
-        file.attrs["content_hash"] = combine(attrs, facts.values())
+            set_attribute(file, name, value)
+        set_attribute(file, "content_hash", combine(read_attributes(file), facts.values()))
+        set_attribute(file, "seal", seal(all_attributes(file)))
 
 
 class FrameDataset(Dataset[np.ndarray]):

@@ -10,10 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from artifact_samples import FrameDataset, columns_of, write_artifact
+from artifact_samples import FrameDataset, columns_of, provenance, write_artifact
 from torch.utils.data import DataLoader
 
-from sfvd_pl.artifacts import Artifact, Kind, content_hash
+from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, content_hash
 from sfvd_pl.errors import ArtifactError
 
 
@@ -167,13 +167,43 @@ def test_opening_finds_what_differs_from_the_schema_and_the_hash(
 
 def test_damage_found_while_reading_is_an_artifact_error(source: Path) -> None:
     artifact = Artifact.open(source)
-    chunk = h5py.File(source, "r")["frames/wire_mask"].id.get_chunk_info(0)
-    data = bytearray(source.read_bytes())
-    data[chunk.byte_offset : chunk.byte_offset + chunk.size] = b"\xff" * chunk.size
+    artifact.rows("frames/image", 0, 1)
+    last = h5py.File(source, "r")["frames/image"].id.get_chunk_info(11).byte_offset
+    os.truncate(source, last + 5)
+    with pytest.raises(ArtifactError, match="damaged") as caught:
+        artifact.column("frames/image")
+    assert "the file ends" in str(caught.value.found)
+    assert caught.value.remedy
+
+
+def test_a_damaged_index_of_the_frames_is_an_artifact_error(source: Path) -> None:
+    artifact, data = Artifact.open(source), bytearray(source.read_bytes())
+    places = [data.find(mark) for mark in (b"EAHD", b"EAIB", b"FAHD")]  # HDF5's signatures of chunk indices
+    for place in [place for place in places if place >= 0]:
+        data[place + 6] ^= 1
     source.write_bytes(data)
     with pytest.raises(ArtifactError, match="damaged") as caught:
-        artifact.column("frames/wire_mask")
-    assert caught.value.remedy
+        artifact.column("frames/image")
+    assert caught.value.file == str(source)
+
+
+def test_a_picture_is_read_from_where_it_lies_whatever_the_order_in_the_file(tmp_path: Path) -> None:
+    """Columns that were written by turns: frames of one column don't lie side by side."""
+    columns = columns_of(Kind.SOURCE, lengths=[20, 17, 30])
+    small = {key: values for key, values in columns.items() if key not in ("frames/image", "frames/wire_mask")}
+    with ArtifactWriter(tmp_path / "a.h5", Kind.SOURCE, provenance()) as writer:
+        for row in range(67):
+            writer.append("frames/wire_mask", columns["frames/wire_mask"][row : row + 1])
+            writer.append("frames/image", columns["frames/image"][row : row + 1])
+        for key, values in small.items():
+            writer.write(key, values)
+    artifact = Artifact.open(tmp_path / "a.h5")
+    for key in ("frames/image", "frames/wire_mask"):
+        np.testing.assert_array_equal(artifact.column(key), columns[key])
+        np.testing.assert_array_equal(artifact.rows(key, 33, 52), columns[key][33:52])
+        with h5py.File(tmp_path / "a.h5") as file:
+            stored = file[key][...]
+        np.testing.assert_array_equal(np.concatenate([b for _, b in artifact.stored_blocks(key)]), stored)
 
 
 def test_a_pickled_artifact_reads_the_same_and_carries_no_handle(source: Path) -> None:
@@ -209,12 +239,12 @@ def open_files(path: Path) -> int:
 def test_a_forked_child_inherits_no_handle_and_reads_for_itself(source: Path) -> None:
     artifact = Artifact.open(source)
     expected = artifact.rows("frames/image", 0, 12)
-    assert open_files(source) == 1
+    assert open_files(source) == 2  # HDF5's, and the one that pictures are read through
     child = os.fork()
     if child == 0:
         inherited = open_files(source)
         same = np.array_equal(artifact.rows("frames/image", 0, 12), expected)
-        os._exit(0 if inherited == 0 and same and open_files(source) == 1 else 1)
+        os._exit(0 if inherited == 0 and same and open_files(source) == 2 else 1)
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(artifact.rows("frames/image", 0, 12), expected)
 
@@ -273,7 +303,7 @@ def test_an_error_crosses_from_a_worker_with_its_facts(source: Path) -> None:
 def test_closing_is_not_the_end(source: Path) -> None:
     with Artifact.open(source) as artifact:
         first = artifact.rows("frames/image", 0, 1)
-        assert open_files(source) == 1
+        assert open_files(source) == 2
     assert open_files(source) == 0
     np.testing.assert_array_equal(artifact.rows("frames/image", 0, 1), first)
     artifact.close()

@@ -11,6 +11,10 @@ from PIL import Image
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError
+from sfvd_pl.sources.dicom import scan_dicom
+from sfvd_pl.sources.dicom_run import DicomConfig
+from sfvd_pl.sources.walk import scan_source
+from sfvd_pl.sources.write import SplitConfig, write_source
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32
 PATIENTS = ("p1", "p2", "p3")
@@ -67,3 +71,141 @@ def build_artifact(folder: Path, kind: Kind) -> list[Path]:
 
 
 HDF5 = [Target(f"hdf5-{kind.value}", partial(build_artifact, kind=kind), read_artifact) for kind in Kind]
+
+
+def read_source(data: Path, out: Path) -> list[Path]:
+    """Walk, read and write a source, as an import does."""
+    scan = scan_source(data)
+    write_source(out / "source.h5", scan, split=SplitConfig(), seed=0, config={}, progress=False)
+    return [out / "source.h5"]
+
+
+def build_npy(folder: Path) -> list[Path]:
+    """Two patients' runs in folders, one as a NumPy stack with its sidecar."""
+    build_folders(folder)
+    stack = folder / "p4" / "run.npy"
+    stack.parent.mkdir()
+    np.save(stack, frames_of(4, 1023).astype(np.int16) - 200)
+    (stack.with_suffix(".json")).write_text('{"fps": 7.5, "pixel_spacing_mm": 0.2, "intensity": "log"}')
+    return [stack, stack, stack.with_suffix(".json")]
+
+
+def build_nifti(folder: Path, *, suffix: str = ".nii") -> list[Path]:
+    """The same with a NIfTI volume."""
+    import nibabel
+
+    build_folders(folder)
+    volume = folder / "p4" / f"run{suffix}"
+    volume.parent.mkdir()
+    header = nibabel.Nifti1Header()
+    header.set_xyzt_units("mm", "sec")
+    pixels = frames_of(4).transpose(2, 1, 0)[:, :, None]
+    image = nibabel.Nifti1Image(pixels, np.diag([0.3, 0.3, 1, 1]), header)
+    image.header["pixdim"][4] = 1 / 15
+    nibabel.save(image, volume)
+    return [volume]
+
+
+def build_video(folder: Path, *, suffix: str = ".avi") -> list[Path]:
+    """The same with a video."""
+    import av
+
+    build_folders(folder)
+    path = folder / "p4" / f"run{suffix}"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1" if suffix == ".avi" else "mpeg4", rate=15)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "gray" if suffix == ".avi" else "yuv420p"
+        for frame in frames_of(4):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return [path]
+
+
+DICOM_SYNTAXES = ("", "RLELossless", "JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless")
+
+
+def build_dicom(folder: Path, *, syntax: str = "") -> list[Path]:
+    """A multi-frame XA file with much in its header, in one transfer syntax."""
+    import pydicom
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, XRayAngiographicImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = XRayAngiographicImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["fuzz"])
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.StudyInstanceUID = ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series"])
+    ds.Modality, ds.PatientID, ds.PatientName, ds.PatientBirthDate = "XA", "17", "Doe^Jane", "19500101"
+    ds.Rows, ds.Columns, ds.NumberOfFrames = HEIGHT, WIDTH, FRAMES
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 10, 9, 0
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.FrameTime, ds.CineRate = "66.7", 15
+    ds.FrameTimeVector = [0, "66.7", "66.7"]
+    ds.ImagerPixelSpacing, ds.DistanceSourceToDetector, ds.DistanceSourceToPatient = [0.4, 0.4], 1000, 750
+    ds.PositionerPrimaryAngle, ds.PositionerSecondaryAngle = "30", "-20"
+    ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LIN", 1
+    ds.ShutterShape = "RECTANGULAR"
+    ds.ShutterLeftVerticalEdge, ds.ShutterRightVerticalEdge = 2, WIDTH - 1
+    ds.ShutterUpperHorizontalEdge, ds.ShutterLowerHorizontalEdge = 2, HEIGHT - 1
+    ds.RescaleSlope, ds.RescaleIntercept = "2", "-100"
+    voi = Dataset()
+    voi.LUTDescriptor = [4, 0, 16]
+    voi.add_new("LUTData", "OW", np.array([0, 100, 200, 65535], "<u2").tobytes())
+    ds.VOILUTSequence = [voi]
+    ds.PixelData = frames_of(1, 1023).astype("<u2").tobytes()
+    path = folder / "run.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    if syntax:
+        _recode(path, syntax)
+        pydicom.dcmread(path).pixel_array  # noqa: B018  # the corpus has to be valid
+    return [path]
+
+
+def _recode(path: Path, syntax: str) -> None:
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+
+
+def read_dicom(data: Path, out: Path) -> list[Path]:
+    """Scan and decode; every value map that a user can ask for."""
+    for voi in ("ignore", "apply"):
+        for run in scan_dicom([data / "run.dcm"], DicomConfig(voi=voi), "salt"):
+            run.read()
+    return []
+
+
+PICTURES = [
+    Target("png", partial(build_folders, spoil="*.png"), read_source),
+    Target("tif", partial(build_folders, spoil="*.tif", suffix=".tif"), read_source),
+    Target("jpg", partial(build_folders, spoil="*.jpg", suffix=".jpg"), read_source),
+    Target("meta", partial(build_folders, spoil="meta.json"), read_source),
+]
+STACKS = [
+    Target("npy", build_npy, read_source),
+    Target("nifti", build_nifti, read_source),
+    Target("nifti-gz", partial(build_nifti, suffix=".nii.gz"), read_source),
+    Target("video-avi", build_video, read_source),
+    Target("video-mp4", partial(build_video, suffix=".mp4"), read_source),
+]
+DICOM = [
+    Target(f"dicom-{syntax or 'plain'}", partial(build_dicom, syntax=syntax), read_dicom)
+    for syntax in DICOM_SYNTAXES
+]
+ALL = (*DICOM, *PICTURES, *STACKS, *HDF5)

@@ -1,13 +1,18 @@
 """DICOM files of made-up pictures, written by pydicom."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
+import pytest
+from PIL import Image
+from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 XA_CLASS = "1.2.840.10008.5.1.4.1.1.12.1"
@@ -105,9 +110,55 @@ def write_dicom(
         ds.add_new("PixelData", vr, data + b"\0" * (len(data) % 2))
     path.parent.mkdir(parents=True, exist_ok=True)
     if preamble:
-        ds.save_as(path, enforce_file_format=True)
+        known = ds.file_meta.TransferSyntaxUID.is_transfer_syntax
+        pydicom.dcmwrite(path, ds, enforce_file_format=True, **({} if known else {"implicit_vr": False}))
     else:
         meta, ds.file_meta = ds.file_meta, FileMetaDataset()
         tsyntax = meta.TransferSyntaxUID
         pydicom.dcmwrite(path, ds, implicit_vr=tsyntax.is_implicit_VR, little_endian=tsyntax.is_little_endian)
     return path
+
+
+def rle_frames(ds: pydicom.Dataset) -> list[bytes]:
+    """RLE frames of the containers as they are, the bits beside the stored ones included."""
+    encoder = get_encoder(uid.RLELossless)
+    frame = ds.Rows * ds.Columns * ds.BitsAllocated // 8
+    options = {
+        "rows": ds.Rows,
+        "columns": ds.Columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": ds.BitsAllocated,
+        "bits_stored": ds.BitsAllocated,
+        "pixel_representation": 0,
+        "number_of_frames": 1,
+        "encoding_plugin": "pydicom",
+    }
+    data = ds.PixelData
+    return [encoder.encode(data[k * frame : (k + 1) * frame], **options) for k in range(ds.get("NumberOfFrames", 1))]
+
+
+def by_gdcm(path: Path, kind: str) -> Path:
+    """The same file, compressed by GDCM."""
+    gdcm = pytest.importorskip("gdcm")
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    target = path.with_suffix(f".{kind}.dcm")
+    writer.SetFileName(str(target))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return target
+
+
+def jpeg(frame: np.ndarray) -> bytes:
+    """A JPEG picture, padded to an even length."""
+    buffer = io.BytesIO()
+    Image.fromarray(frame.astype(np.uint8)).save(buffer, "JPEG", quality=98, subsampling=0)
+    return buffer.getvalue() + b"\0" * (len(buffer.getvalue()) % 2)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
-from sfvd_pl.artifacts.hashing import ColumnFacts, combine
+from sfvd_pl.artifacts.hashing import Attributes, ColumnFacts, combine, seal
+from sfvd_pl.artifacts.layout import layout_problem, logical_shape, read_attributes
 from sfvd_pl.artifacts.schema import DTYPES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
 from sfvd_pl.errors import ArtifactError
 
@@ -28,15 +28,6 @@ class Contents:
     dims: dict[str, int]
 
 
-def plain(value: object) -> str | int | float | bool:
-    """An HDF5 attribute as a plain Python value."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
 def open_hdf5(path: Path) -> Any:
     """Open a file for reading, with an error that says what to do."""
     if not path.is_file():
@@ -47,7 +38,7 @@ def open_hdf5(path: Path) -> Any:
             remedy="run the stage that writes it, or correct the path",
         )
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", driver="sec2")
     except DAMAGE as error:
         whole = h5py.is_hdf5(path)
         raise ArtifactError(
@@ -65,14 +56,23 @@ def read_contents(path: Path, kind: Kind | None, *, shard: bool) -> Contents:
     """Read and check everything but the values; see ``Artifact.open``."""
     with open_hdf5(path) as file:
         try:
-            attrs = {name: plain(value) for name, value in file.attrs.items()}
+            attrs = _root_attributes(path, file)
             found = _check_root(path, attrs, kind, shard=shard)
-            columns = {key: _column_facts(key, dataset) for key, dataset in _datasets(file).items()}
+            columns, odd = _columns(SCHEMAS[found], file, path.stat().st_size)
+            sealed = seal(all_attributes(file))
         except DAMAGE as error:
             raise ArtifactError(
                 "the file is damaged: its structure can't be read", file=path, found=error, remedy=REMAKE
             ) from error
     dims = _check_columns(path, SCHEMAS[found], columns, shard=shard)
+    for key, problem in odd.items():
+        raise ArtifactError(
+            "the content doesn't lie in the file as an artifact's does",
+            file=path,
+            key=key,
+            found=problem,
+            remedy=REMAKE,
+        )
     expected = combine(attrs, columns.values())
     if attrs.get("content_hash") != expected:
         raise ArtifactError(
@@ -83,7 +83,29 @@ def read_contents(path: Path, kind: Kind | None, *, shard: bool) -> Contents:
             found=attrs.get("content_hash", "nothing"),
             remedy=REMAKE,
         )
+    if attrs.get("seal") != sealed:
+        raise ArtifactError(
+            "an attribute was changed after the artifact was written",
+            file=path,
+            key="the time of writing, or a column's or group's description",
+            expected=f"seal {sealed}",
+            found=attrs.get("seal", "no seal"),
+            remedy=REMAKE,
+        )
     return Contents(found, attrs, columns, dims)
+
+
+def _root_attributes(path: Path, file: Any) -> dict[str, str | int | float | bool]:
+    try:
+        return read_attributes(file)
+    except ValueError as error:
+        raise ArtifactError(
+            "this HDF5 file isn't an artifact of this package, or one of an older version, or was changed after "
+            "the artifact was written",
+            file=path,
+            found=error,
+            remedy=REMAKE,
+        ) from error
 
 
 def _check_root(path: Path, attrs: dict[str, Any], kind: Kind | None, *, shard: bool) -> Kind:
@@ -138,10 +160,35 @@ def _datasets(file: Any) -> dict[str, Any]:
     return found
 
 
-def _column_facts(key: str, dataset: Any) -> ColumnFacts:
+def all_attributes(file: Any) -> dict[str, Attributes]:
+    """Every attribute in an open file, by the object that carries it; "" is the root."""
+    found: dict[str, Attributes] = {"": read_attributes(file)}
+
+    def visit(name: str, item: Any) -> None:
+        found[name] = read_attributes(item)
+
+    file.visititems(visit)
+    return found
+
+
+def _columns(schema: Schema, file: Any, size: int) -> tuple[dict[str, ColumnFacts], dict[str, str]]:
+    """Facts of every dataset, and what is wrong with the way it lies in the file. No value is read."""
+    datasets = _datasets(file)
+    facts = {key: _column_facts(key, dataset, schema.by_key.get(key)) for key, dataset in datasets.items()}
+    odd = {"user block": f"{file.userblock_size} bytes before the content"} if file.userblock_size else {}
+    for key in sorted(set(datasets) & set(schema.keys)):
+        problem = layout_problem(schema.by_key[key], datasets[key], size)
+        if problem is not None:
+            odd[key] = problem
+    return facts, odd
+
+
+def _column_facts(key: str, dataset: Any, column: Column | None) -> ColumnFacts:
     text = h5py.check_string_dtype(dataset.dtype) is not None
-    attrs = {name: str(plain(dataset.attrs.get(name, ""))) for name in ("axes", "unit", "range", "sha256")}
-    return ColumnFacts(key, "str" if text else str(dataset.dtype.name), tuple(dataset.shape), **attrs)
+    carried = read_attributes(dataset)
+    attrs = {name: str(carried.get(name, "")) for name in ("axes", "unit", "range", "sha256")}
+    dtype = "str" if text else str(dataset.dtype.name)
+    return ColumnFacts(key, dtype, logical_shape(column, dataset), **attrs)
 
 
 def range_text(column: Column) -> str:

@@ -1,10 +1,13 @@
 """The content hash of an artifact: SHA-256 over all that must not change unnoticed.
 
 Each column has its own SHA-256 over its bytes (little-endian, C order; a text is preceded by its length in
-UTF-8 bytes as a 64-bit integer), kept beside the column. The content hash is the SHA-256 of one canonical
-JSON that lists the hashed attributes and, in key order, every column's key, dtype, shape, axes, unit, range
-and digest. So opening an artifact can check its attributes without reading its pictures, and a deep check
-reads each byte once.
+UTF-8 bytes as a 64-bit integer; a mask's bytes hold eight columns each), kept beside the column. The content
+hash is the SHA-256 of one canonical JSON that lists the hashed attributes and, in key order, every column's
+key, dtype, shape, axes, unit, range and digest. So opening an artifact can check its attributes without
+reading its pictures, and a deep check reads each byte once.
+
+Equal content has equal content hashes, so the hash leaves out when a file was written and how it describes
+its columns in words. A second digest, the seal, covers these as well: every attribute of the file.
 """
 
 import hashlib
@@ -17,8 +20,10 @@ import numpy as np
 
 from sfvd_pl.artifacts.provenance import canonical_json
 
-UNHASHED_ATTRIBUTES = frozenset({"content_hash", "created"})
-"""Root attributes outside the hash: the hash itself, and the time, so that equal content has equal hashes."""
+UNHASHED_ATTRIBUTES = frozenset({"content_hash", "created", "seal"})
+"""Root attributes outside the hash: the two digests, and the time, so that equal content has equal hashes."""
+
+Attributes = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True)
@@ -85,4 +90,14 @@ def combine(attributes: Mapping[str, object], columns: Iterable[ColumnFacts]) ->
         "attributes": {name: value for name, value in attributes.items() if name not in UNHASHED_ATTRIBUTES},
         "columns": [[c.key, c.dtype, list(c.shape), c.axes, c.unit, c.range, c.sha256] for c in listed],
     }
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def seal(attributes: Mapping[str, Attributes]) -> str:
+    """Digest of every attribute in a file, by the name of the object that carries it ("" is the root).
+
+    Objects without attributes count too, so that one that was added is noticed. The seal itself is left out.
+    """
+    body = {name: dict(carried) for name, carried in attributes.items()}
+    body[""] = {name: value for name, value in body[""].items() if name != "seal"}
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()

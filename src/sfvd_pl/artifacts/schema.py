@@ -75,6 +75,11 @@ class Column:
         """Whether the values are pictures, which are never held whole in memory."""
         return self.axes[-2:] == ("H", "W")
 
+    @property
+    def packed(self) -> bool:
+        """Whether the values are pictures of zeros and ones, which lie in the file with eight columns a byte."""
+        return self.streamed and self.dtype == "uint8" and self.range == (0, 1)
+
 
 @dataclass(frozen=True)
 class Schema:

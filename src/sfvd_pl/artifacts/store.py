@@ -1,6 +1,7 @@
 """Reading an artifact: checked cheaply, opened lazily in each process, no handle shared across a fork."""
 
 import json
+import math
 import os
 import threading
 import weakref
@@ -11,8 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from sfvd_pl.artifacts.contents import DAMAGE, REMAKE, Contents, open_hdf5, plain, read_contents
+from sfvd_pl.artifacts.contents import DAMAGE, REMAKE, Contents, open_hdf5, read_contents
 from sfvd_pl.artifacts.hashing import ColumnFacts
+from sfvd_pl.artifacts.layout import Descriptor, FrameMap, read_attributes, unpack
 from sfvd_pl.artifacts.schema import SCHEMAS, Kind, Schema
 from sfvd_pl.errors import ArtifactError
 
@@ -57,7 +59,8 @@ class Artifact:
         self.dims = contents.dims
         self._contents = contents
         self._file: Any = None
-        self._datasets: dict[str, Any] = {}
+        self._descriptor: Descriptor | None = None
+        self._maps: dict[str, FrameMap] = {}
         self._cache: dict[str, Array] = {}
 
     @classmethod
@@ -161,7 +164,7 @@ class Artifact:
         with _lock:
             if key in self._cache:
                 return self._cache[key]
-            values = self._read(key, slice(None))
+            values = self.rows(key, 0, self._facts(key).shape[0])
             if values.nbytes <= CACHE_BYTES:
                 values.setflags(write=False)
                 self._cache[key] = values
@@ -169,8 +172,12 @@ class Artifact:
 
     def rows(self, key: str, start: int, stop: int) -> Array:
         """Rows ``start`` to ``stop`` (exclusive) of a column's first axis, in one read, as a fresh array."""
-        self._check_span(key, start, stop, self._facts(key).shape[0])
-        return self._read(key, slice(start, stop))
+        shape = self._facts(key).shape
+        self._check_span(key, start, stop, shape[0])
+        if not self.schema.by_key[key].streamed:
+            return self._read(key, slice(start, stop))
+        frames = math.prod(shape[1:-2])
+        return self._pictures(key, [start * frames], (stop - start) * frames).reshape(stop - start, *shape[1:])
 
     def clip_rows(self, key: str, clip: int, offset: int = 0, length: int | None = None) -> Array:
         """Rows of a frames column that belong to one clip, in one read, as a fresh array.
@@ -199,8 +206,11 @@ class Artifact:
         total = int(self.column("clips/length")[clip])
         stop = total if length is None else offset + length
         self._check_span(f"{key} of clip {clip}", offset, stop, total)
-        frames = slice(first + offset, first + stop)
-        return self._read(key, (*[slice(None)] * axes.index("N"), frames))
+        if not self.schema.by_key[key].streamed:
+            return self._read(key, (*[slice(None)] * axes.index("N"), slice(first + offset, first + stop)))
+        *outer, frames, height, width = self._facts(key).shape
+        starts = [row * frames + first + offset for row in range(math.prod(outer))]
+        return self._pictures(key, starts, stop - offset).reshape(*outer, stop - offset, height, width)
 
     def blocks(self, key: str) -> Iterator[tuple[int, Array]]:
         """A column in consecutive blocks of bounded size, in C order.
@@ -209,21 +219,43 @@ class Artifact:
             Index of the block's first row along the last axis but two (for pictures: the frame), and the
             block. A column (A, N, H, W) is walked arm after arm.
         """
-        facts = self._facts(key)
-        if len(facts.shape) < 3 or facts.axes.split()[-2:] != ["H", "W"]:
+        if not self.schema.by_key[key].streamed:
             yield 0, self.column(key)
             return
-        *outer, n_rows, height, width = facts.shape
-        step = max(1, BLOCK_BYTES // (height * width * np.dtype(facts.dtype).itemsize))
-        for index in np.ndindex(*outer):
+        for first, stored in self.stored_blocks(key):
+            yield first, unpack(self.schema.by_key[key], stored, self._facts(key).shape[-1]).copy()
+
+    def stored_blocks(self, key: str, buffers: int = 1) -> Iterator[tuple[int, Array]]:
+        """A column of pictures in consecutive blocks as they lie in the file: masks with eight columns a byte.
+
+        Args:
+            key: A column with the axes H and W.
+            buffers: Blocks that stay as they are while the next ones are read; then their memory is used again.
+
+        Yields:
+            As ``blocks``.
+        """
+        *outer, n_rows, _, _ = self._facts(key).shape
+        places, descriptor = self._places(key)
+        step = max(1, BLOCK_BYTES // max(1, places.frame_bytes))
+        memory = [np.empty((step, *places.frame_shape), places.dtype) for _ in range(buffers)]
+        turn = 0
+        for row in range(math.prod(outer)):
             for start in range(0, n_rows, step):
-                yield start, self._read(key, (*index, slice(start, min(start + step, n_rows))))
+                block = memory[turn % buffers][: min(step, n_rows - start)]
+                try:
+                    places.read(descriptor, row * n_rows + start, block)
+                except DAMAGE as error:
+                    raise self._damaged(key, error) from error
+                yield start, block
+                turn += 1
 
     def close(self) -> None:
         """Close the handle, if one is open; the next read opens it again."""
         with _lock:
             if self._file is not None:
-                self._datasets.clear()
+                self._maps.clear()  # a file of the same content may replace this one, with other addresses
+                self._descriptor = None
                 self._file.close()
                 self._file = None
                 _open_artifacts.discard(self)
@@ -275,29 +307,54 @@ class Artifact:
             )
 
     def _read(self, key: str, where: Any) -> Array:
+        """Values of a column that doesn't hold pictures, through HDF5."""
         text = self._facts(key).dtype == "str"
         with _lock:
             if self._file is None:
                 self._reopen()
             try:
-                dataset = self._datasets.get(key)
-                if dataset is None:
-                    dataset = self._datasets[key] = self._file[key]
+                dataset = self._file[key]
                 values: Array = dataset.asstr()[where] if text else dataset[where]
             except DAMAGE as error:
-                raise ArtifactError(
-                    "a column can't be read: the file is damaged",
-                    file=self.path,
-                    key=key,
-                    found=error,
-                    remedy=REMAKE,
-                ) from error
+                raise self._damaged(key, error) from error
         return np.asarray(values, dtype=object) if text else values
+
+    def _pictures(self, key: str, starts: list[int], count: int) -> Array:
+        """``count`` frames from each of the starts, numbered in C order over all axes but H and W."""
+        places, descriptor = self._places(key)
+        stored = np.empty((len(starts) * count, *places.frame_shape), places.dtype)
+        try:  # outside the lock: threads read side by side
+            for number, start in enumerate(starts):
+                places.read(descriptor, start, stored[number * count : (number + 1) * count])
+        except DAMAGE as error:
+            raise self._damaged(key, error) from error
+        return unpack(self.schema.by_key[key], stored, self._facts(key).shape[-1])
+
+    def _places(self, key: str) -> tuple[FrameMap, Descriptor]:
+        """Addresses of a column's frames, and the open file that they belong to."""
+        with _lock:
+            if self._file is None:
+                self._reopen()
+            if key not in self._maps:
+                try:
+                    self._maps[key] = FrameMap(self.path, key, self._file[key])
+                except DAMAGE as error:
+                    raise self._damaged(key, error) from error
+            assert self._descriptor is not None
+            return self._maps[key], self._descriptor
+
+    def _damaged(self, key: str, error: BaseException) -> ArtifactError:
+        return ArtifactError(
+            "a column can't be read: the file is damaged", file=self.path, key=key, found=error, remedy=REMAKE
+        )
 
     def _reopen(self) -> None:
         """Open the handle, and make sure that the file is still the one whose attributes are known."""
         file = open_hdf5(self.path)
-        found = plain(file.attrs.get("content_hash", ""))
+        try:
+            found = read_attributes(file).get("content_hash")
+        except DAMAGE as error:
+            raise self._damaged("content_hash", error) from error
         if found != self.content_hash:
             file.close()
             raise ArtifactError(
@@ -308,7 +365,7 @@ class Artifact:
                 found=found,
                 remedy="start again, so that the whole run reads one and the same artifact",
             )
-        self._file = file
+        self._file, self._descriptor = file, Descriptor(file)
         _open_artifacts.add(self)
 
 

@@ -1,11 +1,12 @@
 """Checking that an artifact is what it says: structure, provenance, values, and every byte."""
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Never
+from threading import Lock
 
 import numpy as np
 from tqdm import tqdm
@@ -64,19 +65,31 @@ def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) ->
         problems += _check_digest(artifact, key, ColumnDigest(), values)
     problems += check_table(artifact.kind, tables, artifact.dims)
     if deep:
-        pictures = [schema.by_key[key] for key in artifact.keys if schema.by_key[key].streamed]
-        size = sum(_column_bytes(artifact, column) for column in pictures)
-        with tqdm(
-            total=size, unit="B", unit_scale=True, desc=f"verify {artifact.path.name}", disable=not progress
-        ) as bar:
-            for column in pictures:
-                problems += _check_pictures(artifact, column, tables.get("frames/annotated"), bar)
+        problems += _check_all_pictures(artifact, tables.get("frames/annotated"), progress)
     return problems
 
 
-def _column_bytes(artifact: Artifact, column: Column) -> int:
+def _check_all_pictures(artifact: Artifact, annotated: Array | None, progress: bool) -> list[str]:
+    """Read every column of pictures, side by side."""
+    columns = [artifact.schema.by_key[key] for key in artifact.keys if artifact.schema.by_key[key].streamed]
+    size, lock = sum(_stored_bytes(artifact, column) for column in columns), Lock()
+    title = f"verify {artifact.path.name}"
+    with tqdm(total=size, unit="B", unit_scale=True, desc=title, disable=not progress) as bar:
+
+        def report(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        with ThreadPoolExecutor(max(1, len(columns))) as pool:
+            found = pool.map(lambda column: _check_pictures(artifact, column, annotated, report), columns)
+            return [problem for problems in found for problem in problems]
+
+
+def _stored_bytes(artifact: Artifact, column: Column) -> int:
     facts = artifact.facts[column.key]
-    return int(np.prod(facts.shape, dtype=np.int64)) * np.dtype(facts.dtype).itemsize
+    *outer, width = facts.shape
+    row = -(-width // 8) if column.packed else width * np.dtype(facts.dtype).itemsize
+    return math.prod(outer) * row
 
 
 def _check_attributes(artifact: Artifact) -> list[str]:
@@ -110,23 +123,34 @@ def _compare_digest(artifact: Artifact, key: str, digest: ColumnDigest) -> list[
 
 
 def _check_pictures(
-    artifact: Artifact, column: Column, annotated: Array | None, bar: "tqdm[Never]"
+    artifact: Artifact, column: Column, annotated: Array | None, report: Callable[[int], None]
 ) -> list[str]:
     """Walk through a column of pictures once; a second thread hashes a block while the next one is read."""
     digest = ColumnDigest()
     problems: list[str] = []
     hashed: Future[None] | None = None
     with ThreadPoolExecutor(max_workers=1) as pool:
-        for first, block in artifact.blocks(column.key):
+        for first, block in artifact.stored_blocks(column.key, buffers=2):
             if hashed is not None:
                 hashed.result()
             hashed = pool.submit(digest.update, block)
-            if not problems:
-                problems += check_values(column, block, artifact.intensity_max, first)
+            if not problems and column.packed:
+                problems += _check_packed(column, block, artifact.facts[column.key].shape[-1], first)
                 if column.key == "frames/wire_mask" and annotated is not None:
                     problems += _check_annotated(block, annotated[first : first + len(block)], first)
-            bar.update(block.nbytes)
+            elif not problems:
+                problems += check_values(column, block, artifact.intensity_max, first)
+            report(block.nbytes)
     return [*problems, *_compare_digest(artifact, column.key, digest)]
+
+
+def _check_packed(column: Column, masks: Array, width: int, first: int) -> list[str]:
+    """Bits behind the last column of a row must be 0."""
+    spare = (1 << (-width % 8)) - 1
+    if not spare or not (masks[..., -1] & spare).any():
+        return []
+    row = first + int(np.argmax((masks[..., -1] & spare).any(axis=-1)))
+    return [f"{column.key}: expected {width} columns; found pixels beyond them in row {row}"]
 
 
 def _check_annotated(masks: Array, annotated: Array, first: int) -> list[str]:

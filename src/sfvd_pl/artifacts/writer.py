@@ -11,8 +11,9 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from sfvd_pl.artifacts.contents import check_shape, range_text
-from sfvd_pl.artifacts.hashing import ColumnDigest, ColumnFacts, column_digest, combine
+from sfvd_pl.artifacts.contents import all_attributes, check_shape, range_text
+from sfvd_pl.artifacts.hashing import ColumnDigest, ColumnFacts, column_digest, combine, seal
+from sfvd_pl.artifacts.layout import WIDTH, logical_shape, pack, set_attribute, text_type
 from sfvd_pl.artifacts.provenance import Provenance
 from sfvd_pl.artifacts.rules import Array, check_values
 from sfvd_pl.artifacts.schema import DTYPES, SCHEMA_VERSION, SCHEMAS, Column, Kind
@@ -152,21 +153,19 @@ class ArtifactWriter:
 
     def _stream(self, column: Column, rows: Array) -> None:
         """Write rows of pictures at once: one chunk a frame, so that a random frame is one read."""
-        key = column.key
+        key, width = column.key, rows.shape[-1]
+        rows = pack(column, rows)
         if key not in self._digests:
-            # Masks are almost all 0: the fast LZF filter shrinks them many times; pictures hardly shrink.
-            # LZF leaves memory uninitialised where its input is damaged: hence the checksum.
-            mask = column.dtype == "uint8" and column.range == (0, 1)
             self._datasets[key] = self._file.create_dataset(
                 key,
                 shape=(0, *rows.shape[1:]),
                 maxshape=(None, *rows.shape[1:]),
                 chunks=(*[1] * (rows.ndim - 2), *rows.shape[-2:]),
                 dtype=rows.dtype,
-                compression="lzf" if mask else None,
-                fletcher32=mask,
                 track_times=False,
             )
+            if column.packed:
+                set_attribute(self._datasets[key], WIDTH, width)
             self._digests[key] = ColumnDigest()
         dataset = self._datasets[key]
         if dataset.dtype != rows.dtype:
@@ -255,7 +254,8 @@ class ArtifactWriter:
         attributes["content_hash"] = combine(attributes, facts)
         attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         for name, value in attributes.items():
-            self._file.attrs[name] = value
+            set_attribute(self._file, name, value)
+        set_attribute(self._file, "seal", seal(all_attributes(self._file)))
         self._file.close()
         self._file = None
         self._verify()
@@ -272,7 +272,7 @@ class ArtifactWriter:
             stored, dtype = values, values.dtype
             if values.dtype == object:
                 encoded = [text.encode() for text in values]
-                dtype = h5py.string_dtype("utf-8", max([1, *map(len, encoded)]))
+                dtype = text_type(max([1, *map(len, encoded)]))
                 stored = np.array(encoded, dtype=dtype)
             dataset = self._file.create_dataset(key, data=stored, dtype=dtype, track_times=False)
             digest = column_digest(values)
@@ -282,15 +282,15 @@ class ArtifactWriter:
         facts = ColumnFacts(
             key,
             "str" if column.dtype == "str" else str(dataset.dtype.name),
-            tuple(dataset.shape),
+            logical_shape(column, dataset),
             " ".join(column.axes),
             column.unit,
             range_text(column),
             digest,
         )
         for name in ("axes", "unit", "range", "sha256"):
-            dataset.attrs[name] = getattr(facts, name)
-        dataset.attrs["doc"] = column.doc
+            set_attribute(dataset, name, getattr(facts, name))
+        set_attribute(dataset, "doc", column.doc)
         return facts
 
     def _verify(self) -> None:

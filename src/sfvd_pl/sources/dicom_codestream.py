@@ -1,12 +1,18 @@
 """What a compressed frame says about itself, read before a decoder trusts it and takes memory for it."""
 
+import os
 import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _MAX_TILES = 65535
+_COMPLAINTS = ("Corrupt JPEG data", "Premature end", "Unsupported marker", "Bogus", "Inconsistent", "Invalid JPEG")
+"""How libjpeg begins the lines that it prints where GDCM goes on with what it has."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,42 @@ class Codestream:
     columns: int
     samples: int
     precision: int
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a JPEG, JPEG-LS or JPEG 2000 picture ends where such pictures end; padding may follow."""
+    return data.rstrip(b"\0\xff ").endswith(b"\xff\xd9")
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """What a decoder in C prints about damaged data while it decodes the rest; other lines go where they would.
+
+    GDCM fills what it can't decode with something and says so on the standard error output only. Where it gives up
+    altogether, that is an error anyway, and nothing of what it printed is passed on.
+    """
+    found: list[str] = []
+    try:
+        saved = os.dup(2)
+    except OSError:  # a process without standard error output
+        yield found
+        return
+    try:
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
+            try:
+                yield found
+            finally:
+                os.dup2(saved, 2)
+            sink.seek(0)
+            for line in sink:
+                text = line.decode("utf-8", "replace").strip()
+                if text.startswith(_COMPLAINTS):
+                    found.append(text)
+                else:
+                    os.write(saved, line)
+    finally:
+        os.close(saved)
 
 
 def read_jpeg(data: bytes) -> Codestream:

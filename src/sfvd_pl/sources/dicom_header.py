@@ -41,6 +41,7 @@ _IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", 
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _PIXELS = {0x7FE00010: "PixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00008: "FloatPixelData"}
+_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")
 _SLACK = 64 * 2**20
 """Room for the header of a deflated file, bytes."""
 
@@ -210,12 +211,13 @@ def require_pydicom() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without pydicom's and GDCM's comments on every oddity of a header; values are checked where they are used."""
+    """Without the libraries' comments on every oddity of a header; values are checked where they are used."""
     from pydicom import config
 
-    logger, settings = logging.getLogger("pydicom"), config.settings
-    level, mode = logger.level, settings.reading_validation_mode
-    logger.setLevel(logging.CRITICAL + 1)
+    settings, mode = config.settings, config.settings.reading_validation_mode
+    levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
     settings.reading_validation_mode = config.IGNORE
     try:
         import gdcm
@@ -230,7 +232,8 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         settings.reading_validation_mode = mode
 
 
@@ -238,7 +241,7 @@ class _ClippedFile(io.BufferedReader):
     """A file whose ``read`` never reserves more memory than the file has bytes left."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
+        super().__init__(io.FileIO(str(path)))  # pydicom joins the name to a text
         self._size = path.stat().st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -320,6 +323,10 @@ def _inflate(path: Path, file: BinaryIO, limit: int) -> bytes:
     """Unfold a deflated dataset, no further than the limit."""
     unfolder = zlib.decompressobj(-zlib.MAX_WBITS)
     data = unfolder.decompress(file.read(), limit + _SLACK)
+    if not unfolder.eof and not unfolder.unconsumed_tail:
+        raise SourceError(
+            "the deflated file is cut short", file=path, expected="its end", found="none", remedy="export it again"
+        )
     if unfolder.unconsumed_tail:
         raise SourceError(
             "the deflated file unfolds to too much",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfvd_pl.errors import SourceError
-from sfvd_pl.sources.dicom_codestream import read_j2k, read_jpeg
+from sfvd_pl.sources.dicom_codestream import complaints, is_whole, read_j2k, read_jpeg
 from sfvd_pl.sources.dicom_header import Header
 from sfvd_pl.sources.dicom_values import StoredType
 from sfvd_pl.sources.pictures import GREY_TOLERANCE
@@ -164,10 +164,11 @@ def _check_size(header: Header, layout: Layout, limit: int) -> None:
 def _check_length(header: Header, layout: Layout) -> None:
     assert header.pixels is not None and header.pixels.length is not None
     expected, found = layout.frames * layout.frame_bytes, header.pixels.length
-    if min(found, header.pixels.available) < expected:
-        found = min(found, header.pixels.available)
-        raise _error(header, "the pixels are cut short", "PixelData", f"{expected} bytes", found, "export it again")
-    if found >= expected + layout.frame_bytes:
+    if min(found, header.pixels.available) < max(found, expected):
+        present = min(found, header.pixels.available)
+        expected = max(found, expected)
+        raise _error(header, "the pixels are cut short", "PixelData", f"{expected} bytes", present, "export it again")
+    if found - expected >= max(2, layout.frame_bytes):  # one byte may pad an odd length
         message = "there are more frames than NumberOfFrames says"
         expected_text = f"{layout.frames} of {layout.frame_bytes} bytes"
         raise _error(header, message, "NumberOfFrames", expected_text, f"{found} bytes", "export it again")
@@ -192,18 +193,33 @@ def decode(stream: BinaryIO, header: Header, layout: Layout) -> Iterator[npt.NDA
     if layout.transfer_syntax not in _NATIVE:
         precision = _check_frames(stream, header, layout)
         plugin = _plugin(header, layout, precision)
+        if not layout.stored.signed:  # GDCM cuts values down to these bits, where _stored_values is to refuse them
+            options["bits_stored"] = min(max(precision, layout.stored.bits), layout.bits_allocated)
         if plugin == "pillow" and layout.transfer_syntax in (_BASELINE, _EXTENDED):
             options["bits_allocated"] = 8  # what Pillow gives, whatever the header says
     decoder = get_decoder(layout.transfer_syntax)
-    count = 0
     colour = layout.samples > 1
-    for array, _ in decoder.iter_array(stream, raw=not colour, decoding_plugin=plugin, **cast(Any, options)):
-        count += 1
+    arrays = decoder.iter_array(stream, raw=not colour, decoding_plugin=plugin, **cast(Any, options))
+    for number in range(1, layout.frames + 1):
+        array = _next_frame(header, arrays, number, plugin)
         yield _grey(header, array) if colour else _stored_values(header, layout, array)
-        if count == layout.frames:
-            break
-    if count < layout.frames:
-        raise _error(header, "frames are missing", "NumberOfFrames", layout.frames, count, "export the file again")
+
+
+def _next_frame(
+    header: Header, arrays: Iterator[tuple[npt.NDArray[Any], Any]], number: int, plugin: str
+) -> npt.NDArray[Any]:
+    """The next frame as its decoder gives it."""
+    if plugin == "gdcm":
+        with complaints() as found:
+            frame = next(arrays, None)
+    else:
+        found, frame = [], next(arrays, None)
+    if frame is None:
+        raise _error(header, "frames are missing", "NumberOfFrames", f"{number} or more", number - 1, "export it again")
+    if found:
+        message = f"frame {number} is damaged"
+        raise _error(header, message, "PixelData", "a whole picture", "; ".join(found[:3]), "export the file again")
+    return frame[0]
 
 
 def _options(header: Header, layout: Layout) -> dict[str, Any]:
@@ -248,12 +264,21 @@ def _check_frames(stream: BinaryIO, header: Header, layout: Layout) -> int:
         if count > layout.frames:
             message = "there are more frames than NumberOfFrames says"
             raise _error(header, message, "NumberOfFrames", layout.frames, f"{count} or more", "export it again")
-        if layout.transfer_syntax != _RLE:
+        if layout.transfer_syntax == _RLE:
+            _check_rle(header, layout, data, count)
+        else:
             precision = max(precision, _check_codestream(header, layout, data, count))
     if count < layout.frames:
         raise _error(header, "frames are missing", "NumberOfFrames", layout.frames, count, "export the file again")
     stream.seek(start)
     return precision
+
+
+def _check_rle(header: Header, layout: Layout, data: bytes, number: int) -> None:
+    """Refuse a frame that can't unfold to what the header says: two bytes give at most 128 (PS3.5, G.3.1)."""
+    if 64 * len(data) < layout.frame_bytes:
+        message, expected = f"frame {number} is cut short", f"at least {layout.frame_bytes // 64} bytes"
+        raise _error(header, message, "PixelData", expected, len(data), "export the file again")
 
 
 def _check_codestream(header: Header, layout: Layout, data: bytes, number: int) -> int:
@@ -265,8 +290,11 @@ def _check_codestream(header: Header, layout: Layout, data: bytes, number: int) 
     if (inside.rows, inside.columns, inside.samples) != (layout.rows, layout.columns, layout.samples):
         message = f"frame {number} differs from what the header says"
         key, expected = "Rows, Columns, SamplesPerPixel", (layout.rows, layout.columns, layout.samples)
-        found = (inside.rows, inside.columns, inside.samples)
-        raise _error(header, message, key, expected, found, "export it again")
+        sizes = (inside.rows, inside.columns, inside.samples)
+        raise _error(header, message, key, expected, sizes, "export it again")
+    if not is_whole(data):
+        message, found = f"frame {number} is cut short", f"{len(data)} bytes"
+        raise _error(header, message, "PixelData", "an end-of-image marker", found, "export the file again")
     if inside.precision > 16:
         raise _error(header, f"frame {number} is too deep", "PixelData", "16 bit", inside.precision, _CONVERT)
     return inside.precision

@@ -109,6 +109,8 @@ def scan_video(path: Path, name: str, patient: str) -> Video:
     """
     with _opened(path) as container:
         context = container.streams.video[0].codec_context
+        if context is None:
+            raise _error("the video can't be read", path, "a codec that FFmpeg knows", "none")
         height, width = int(context.height or 0), int(context.width or 0)
         if context.format is None:
             raise _error("the video can't be read", path, "a known pixel format", context.name)
