@@ -234,13 +234,6 @@ def test_where_sign_and_photometric_disagree_the_sign_counts(tmp_path: Path, pho
     assert np.array_equal(run.read().image, values if sign == 1 else 255 - values)
 
 
-def test_inverting_against_the_header(tmp_path: Path) -> None:
-    values = noise((1, 6, 6), 10)
-    path = write_dicom(tmp_path / "x.dcm", values, bits=10)
-    clip = read(path, invert=True)
-    assert np.array_equal(clip.image, 1023 - values) and np.array_equal(source_values(clip), values)
-
-
 def enhanced(path: Path, values: np.ndarray, slopes: list[float]) -> Path:
     """An enhanced file with a slope for each frame."""
     groups = []

@@ -15,7 +15,7 @@ from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.dicom_geometry import Crop, angles_deg, crop_to_shutter, frame_rate, spacing_mm
 from sfvd_pl.sources.dicom_header import IDENTITY, Header, open_dicom, require_pydicom
 from sfvd_pl.sources.dicom_identity import default_salt, patient_pseudonym, pseudonym
-from sfvd_pl.sources.dicom_pixels import Layout, read_layout
+from sfvd_pl.sources.dicom_layout import Layout, read_layout
 from sfvd_pl.sources.dicom_run import DicomConfig, DicomRun
 from sfvd_pl.sources.dicom_values import ValueMap, value_map
 
@@ -141,7 +141,7 @@ def _scan_file(path: Path, config: DicomConfig, salt: str, top: Path) -> _Entry 
             return None
         _check_admitted(header, config)
         layout = read_layout(header, config.max_clip_bytes)
-        values, value_notes = value_map(header, layout.stored, config.voi, config.invert)
+        values, value_notes = value_map(header, layout.stored, config.voi)
         crop, crop_notes = crop_to_shutter(header, layout.rows, layout.columns, config.crop_shutter)
         spacing, spacing_notes = spacing_mm(header)
         fps, fps_notes = frame_rate(header)

@@ -13,6 +13,8 @@ _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _MAX_TILES = 65535
 _COMPLAINTS = ("Corrupt JPEG data", "Premature end", "Unsupported marker", "Bogus", "Inconsistent", "Invalid JPEG")
 """How libjpeg begins the lines that it prints where GDCM goes on with what it has."""
+_HARMLESS = ("Unsupported JPEG data precision 12", "Invalid SOS parameters for sequential JPEG")
+"""The first is GDCM trying its decoder of 8 bit before that of 12; the second is about fields without a meaning."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def complaints() -> Iterator[list[str]]:
                 text = line.decode("utf-8", "replace").strip()
                 if text.startswith(_COMPLAINTS):
                     found.append(text)
-                else:
+                elif not text.startswith(_HARMLESS):
                     os.write(saved, line)
     finally:
         os.close(saved)

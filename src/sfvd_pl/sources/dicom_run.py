@@ -12,7 +12,8 @@ from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.clip import Clip, Pixels
 from sfvd_pl.sources.dicom_geometry import Crop
 from sfvd_pl.sources.dicom_header import open_dicom
-from sfvd_pl.sources.dicom_pixels import Layout, decode, read_layout
+from sfvd_pl.sources.dicom_layout import Layout, read_layout
+from sfvd_pl.sources.dicom_pixels import decode
 from sfvd_pl.sources.dicom_values import ValueMap
 from sfvd_pl.sources.recording import MAX_BYTES
 
@@ -26,7 +27,6 @@ class DicomConfig:
             first (window or VOI table), which can't be undone.
         crop_shutter: Cut each frame to the bounding rectangle of its shutter.
         join_series: Make one clip of a series' single-frame files, in the order of InstanceNumber.
-        invert: Exchange bright and dark against what the headers say, for files whose wire still comes out bright.
         patients: ``header`` tells patients apart by PatientID (else name and birth date, else study). ``folder``
             goes by the first folder below the one that holds all files, for sets whose headers were all given one
             ID.
@@ -41,7 +41,6 @@ class DicomConfig:
     voi: Literal["ignore", "apply"] = "ignore"
     crop_shutter: bool = True
     join_series: bool = True
-    invert: bool = False
     patients: Literal["header", "folder"] = "header"
     any_modality: bool = False
     allow_burned_in: bool = False

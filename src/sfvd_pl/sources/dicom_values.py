@@ -81,7 +81,7 @@ class ValueMap:
         return index.astype(np.uint8 if self.intensity_max <= 255 else np.uint16)
 
 
-def value_map(header: Header, stored: StoredType, voi: Voi, invert: bool) -> tuple[ValueMap, tuple[str, ...]]:
+def value_map(header: Header, stored: StoredType, voi: Voi) -> tuple[ValueMap, tuple[str, ...]]:
     """How this file's stored values become pixels, and notes.
 
     The source value is the output of the modality LUT: RescaleSlope * stored + RescaleIntercept, or the entry of the
@@ -92,7 +92,6 @@ def value_map(header: Header, stored: StoredType, voi: Voi, invert: bool) -> tup
         header: Of the file.
         stored: Type of its values.
         voi: Whether the window or VOI table is applied.
-        invert: Exchange bright and dark against what the header says.
 
     Raises:
         SourceError: A table or slope that can't be, values that differ between frames, or no window to apply.
@@ -124,7 +123,7 @@ def value_map(header: Header, stored: StoredType, voi: Voi, invert: bool) -> tup
         intensity_max=top,
         scale=scale,
         offset=offset,
-        inverted=(dark_is_low != ascending) != invert,
+        inverted=dark_is_low != ascending,
         intensity=intensity,
     ), notes
 
