@@ -81,12 +81,15 @@ class Clip:
             raise self._error("its values don't fit", "intensity_max", f"{self.intensity_max}..65535", found)
         ratio = intensity_max / self.intensity_max
         dtype = np.uint8 if intensity_max <= 255 else np.uint16
-        image = cast(Pixels, np.rint(self.image * ratio).astype(dtype))
-        return replace(self, image=image, intensity_max=intensity_max, source_scale=self.source_scale / ratio)
+        image = np.empty(self.image.shape, dtype)
+        for k, frame in enumerate(self.image):  # one by one: all frames in double precision may not fit
+            image[k] = np.rint(frame * ratio)
+        scale = self.source_scale / ratio
+        return replace(self, image=cast(Pixels, image), intensity_max=intensity_max, source_scale=scale)
 
     def inverted(self) -> "Clip":
         """The same clip with bright for dark, for sources in which the wire is bright."""
-        image = cast(Pixels, (self.intensity_max - self.image).astype(self.image.dtype))
+        image = cast(Pixels, (self.intensity_max - self.image).astype(self.image.dtype, copy=False))
         offset = self.source_offset + self.source_scale * self.intensity_max
         return replace(self, image=image, source_scale=-self.source_scale, source_offset=offset)
 

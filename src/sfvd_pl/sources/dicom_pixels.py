@@ -96,7 +96,10 @@ def _extended_by_gdcm(
         picture.SetPhotometricInterpretation(grey)
         picture.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(EXTENDED)))
         picture.SetPixelFormat(gdcm.PixelFormat(1, 16, precision, precision - 1, 0))
-        decoded = picture.GetBuffer().encode("utf-8", "surrogateescape")  # GDCM gives char* as a text
+        text = picture.GetBuffer()  # char*
+        if text is None:
+            raise refusal(header, "a frame can't be decoded", "PixelData", "12-bit JPEG", "damage", "export it again")
+        decoded = text.encode("utf-8", "surrogateescape")
         yield np.frombuffer(decoded, np.uint16).reshape(layout.rows, layout.columns), None
 
 

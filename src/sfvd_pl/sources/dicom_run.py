@@ -116,7 +116,7 @@ class DicomRun:
                 image[done] = frame
                 done += 1
         assert image is not None and done == len(self)
-        clip = Clip(
+        return Clip(
             name=self.name,
             patient=self.patient,
             image=cast(Pixels, image),
@@ -132,7 +132,6 @@ class DicomRun:
             angles_deg=self.angles_deg,
             affine=self.crop.affine,
         )
-        return clip.inverted() if self.values.inverted else clip
 
     def _frames(self, path: Path, layout: Layout) -> Iterator[npt.NDArray[Any]]:
         """Pixels of each frame of one file, cropped."""

@@ -61,7 +61,7 @@ class ValueMap:
             value less the lowest.
         intensity_max: Largest pixel.
         scale, offset: The source value is scale * pixel + offset.
-        inverted: Whether bright and dark are exchanged at the end; ``scale`` and ``offset`` are of before.
+        inverted: Whether bright and dark are exchanged at the end, so that the wire is dark.
         intensity: What pixels are linear in.
     """
 
@@ -74,10 +74,12 @@ class ValueMap:
     intensity: Intensity
 
     def pixels(self, values: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
-        """Pixels of stored values, any shape; uint8 where they fit, else uint16; before inversion."""
+        """Pixels of stored values, any shape; uint8 where they fit, else uint16."""
         index = values.astype(np.int32) - self.stored.lowest
         if self.table:
             index = np.frombuffer(self.table, "<u2")[index]
+        if self.inverted:
+            index = self.intensity_max - index
         return index.astype(np.uint8 if self.intensity_max <= 255 else np.uint16)
 
 
@@ -116,14 +118,14 @@ def value_map(header: Header, stored: StoredType, voi: Voi) -> tuple[ValueMap, t
         pixels, top = _voi(header, display, (1 << bits) - 1, stored.signed)
         scale, offset, intensity = 1.0, 0.0, "display"
     dark_is_low, notes = _dark_is_low(header, display)
-    ascending = pixels is None or bool(pixels[-1] >= pixels[0])
+    inverted = dark_is_low != (pixels is None or bool(pixels[-1] >= pixels[0]))
     return ValueMap(
         stored=stored,
         table=b"" if pixels is None else np.rint(pixels).astype("<u2").tobytes(),
         intensity_max=top,
-        scale=scale,
-        offset=offset,
-        inverted=dark_is_low != ascending,
+        scale=-scale if inverted else scale,
+        offset=offset + scale * top if inverted else offset,
+        inverted=inverted,
         intensity=intensity,
     ), notes
 
