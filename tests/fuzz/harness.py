@@ -72,7 +72,8 @@ def one_case(target: Target, corpus: Path, seed: int, case: int, room: Path) -> 
         made = target.read(data, out)
     except Exception as error:
         end, detail = _judge_error(error)
-        left = [p for p in out.rglob("*") if p.is_file()]
+        # What an import has read is kept on purpose, so that it can go on.
+        left = [p for p in out.rglob("*") if p.is_file() and p.parent.suffix != ".import"]
         if end == "declared error" and left:
             end, detail = "left behind", str(left[0])
     else:

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -175,7 +176,26 @@ def _changed(rng: random.Random, document: Any) -> Any:
     return document
 
 
-SPECIAL: dict[str, tuple[Mutation, ...]] = {"png": (png_chunk,), "json": (json_value,)}
+WORDS = (
+    b"-1", b"0", b"nan", b"inf", b"1e308", b"9" * 400, b"&a;", b"<!ENTITY a 'b'>", b"../../x", b"\0", b'"', b"\xff",
+)  # fmt: skip
+
+
+def text_word(rng: random.Random, data: bytes) -> bytes:
+    """Another word or number somewhere in a text; entities that expand to gigabytes."""
+    if rng.random() < 0.05:
+        steps = b"".join(b'<!ENTITY e%d "%s">' % (k, b"&e%d;" % (k - 1) * 10) for k in range(1, 12))
+        return b'<!DOCTYPE a [<!ENTITY e0 "boom">' + steps + b"]>" + data.replace(b"wire", b"&e11;", 1)
+    words = list(re.finditer(rb"[A-Za-z0-9.]+", data))
+    if not words:
+        return data
+    word = rng.choice(words)
+    return data[: word.start()] + rng.choice(WORDS) + data[word.end() :]
+
+
+SPECIAL: dict[str, tuple[Mutation, ...]] = {
+    "png": (png_chunk,), "json": (json_value,), "xml": (text_word,), "csv": (text_word,),
+}  # fmt: skip
 """Mutations that know the kind of file, by ending."""
 
 

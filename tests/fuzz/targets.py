@@ -13,8 +13,8 @@ from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError
 from sfvd_pl.sources.dicom import scan_dicom
 from sfvd_pl.sources.dicom_run import DicomConfig
-from sfvd_pl.sources.walk import scan_source
-from sfvd_pl.sources.write import SplitConfig, write_source
+from sfvd_pl.sources.importing import ImportConfig, import_source
+from sfvd_pl.sources.write import SplitConfig
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32
 PATIENTS = ("p1", "p2", "p3")
@@ -74,10 +74,47 @@ HDF5 = [Target(f"hdf5-{kind.value}", partial(build_artifact, kind=kind), read_ar
 
 
 def read_source(data: Path, out: Path) -> list[Path]:
-    """Walk, read and write a source, as an import does."""
-    scan = scan_source(data)
-    write_source(out / "source.h5", scan, split=SplitConfig(), seed=0, config={}, progress=False)
+    """A whole import, in this process."""
+    config = ImportConfig(workers=1, wire_width=2.0)
+    import_source(data, out / "source.h5", config, split=SplitConfig(), seed=0, progress=False)
     return [out / "source.h5"]
+
+
+_LINE = [10.5, 4.5, 11.5, 12.5, 10.5, 19.5]
+_IMAGES = [{"id": k, "file_name": f"{k:03d}.png", "height": HEIGHT, "width": WIDTH} for k in range(FRAMES)]
+_POINTS = "10.5,4.5;11.5,12.5;10.5,19.5"
+LABELS = {
+    "annotations.json": json.dumps({
+        "images": _IMAGES,
+        "categories": [{"id": 1, "name": "wire"}],
+        "annotations": [
+            {"image_id": 0, "category_id": 1, "segmentation": [_LINE], "width": 2},
+            {"image_id": 1, "category_id": 1, "segmentation": {"size": [HEIGHT, WIDTH], "counts": [100, 40, 628]}},
+            {"image_id": 2, "category_id": 1, "keypoints": [10, 4, 2, 11, 12, 2], "width": 1.5},
+            {"image_id": 2, "category_id": 1, "segmentation": [[4, 4, 12, 4, 12, 12, 4, 12]]},
+        ],
+    }),
+    "annotations.xml": "<annotations>" + "".join(
+        f'<image id="{k}" name="{k:03d}.png" width="{WIDTH}" height="{HEIGHT}"><polyline label="wire" '
+        f'points="{_POINTS}"><attribute name="width">2</attribute></polyline><mask label="wire" left="2" top="2" '
+        f'width="3" height="2" rle="1,4,1"/></image>' for k in range(FRAMES)
+    ) + "</annotations>",
+    "labels.json": json.dumps({"frames": [
+        {"frame": 0, "curves": [{"kind": "bspline", "points": [[10, 4], [11, 8], [12, 12], [10, 19]], "width": 2}]},
+        {"frame": 1, "curves": [{"kind": "polyline", "points": [[10, 4], [11, 12]], "width": 2}]},
+        {"frame": 2, "curves": []},
+    ]}),
+    "labels.csv": "frame,x,y,width\n0,10,4,2\n0,11,12,2\n1,10,4,2\n1,12,19,2\n",
+}  # fmt: skip
+"""A label file of each kind, by the name that it has beside a run of pictures."""
+
+
+def build_labels(folder: Path, *, name: str) -> list[Path]:
+    """Folders of pictures with a label file of one kind beside the second patient's run."""
+    build_folders(folder, masks=False)
+    path = folder / "p2" / "r1" / name
+    path.write_text(LABELS[name])
+    return [path]
 
 
 def build_npy(folder: Path) -> list[Path]:
@@ -208,4 +245,8 @@ DICOM = [
     Target(f"dicom-{syntax or 'plain'}", partial(build_dicom, syntax=syntax), read_dicom)
     for syntax in DICOM_SYNTAXES
 ]
-ALL = (*DICOM, *PICTURES, *STACKS, *HDF5)
+LABEL_FILES = [
+    Target(f"labels-{kind}", partial(build_labels, name=name), read_source)
+    for kind, name in zip(("coco", "cvat", "points", "csv"), LABELS, strict=True)
+]
+ALL = (*DICOM, *PICTURES, *LABEL_FILES, *STACKS, *HDF5)

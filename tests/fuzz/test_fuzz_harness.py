@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from harness import Outcome, Runner, Target
 from mutate import ANY, SPECIAL, mutate
+from targets import ALL
 
+from sfvd_pl.artifacts import verify
 from sfvd_pl.errors import SourceError
 
 
@@ -99,3 +101,14 @@ def test_a_mutation_is_decided_by_its_seed_and_changes_the_file(kind: str) -> No
 @pytest.mark.parametrize("mutation", ANY)
 def test_every_mutation_bears_an_empty_file(mutation) -> None:
     assert isinstance(mutation(random.Random(0), b""), bytes)
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
+def test_every_corpus_is_valid_before_it_is_spoilt(target: Target, tmp_path: Path) -> None:
+    """Else a fuzzed file would be refused for what is wrong with its neighbours."""
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    out.mkdir()
+    files = target.build(data)
+    assert files and all(path.is_file() for path in files)
+    assert all(verify(path) == [] for path in target.read(data, out))
