@@ -19,9 +19,10 @@ from strange_recordings import Strange
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import SourceError
-from sfvd_pl.sources import SplitConfig
+from sfvd_pl.sources import SplitConfig, import_jobs
 from sfvd_pl.sources import importing as module
-from sfvd_pl.sources.importing import ImportConfig, Skipped, import_source
+from sfvd_pl.sources.import_config import ImportConfig
+from sfvd_pl.sources.importing import Skipped, import_source
 from sfvd_pl.sources.parts import Part, load_part, part_key, save_part
 
 SPLIT = SplitConfig(val_fraction=0.2, test_fraction=0.2)
@@ -89,14 +90,14 @@ def count_saved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         saved.append(clip.name)
         save_part(path, clip)
 
-    monkeypatch.setattr(module, "save_part", counted)
+    monkeypatch.setattr(import_jobs, "save_part", counted)
     return saved
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sfvd_pl.sources import SplitConfig, importing as module
+from sfvd_pl.sources import SplitConfig, import_jobs, importing as module
 from sfvd_pl.sources.parts import save_part
 count = 0
 def deadly(path, clip):
@@ -106,7 +107,7 @@ def deadly(path, clip):
         os.kill(os.getpid(), signal.SIGKILL)
     count += 1
     save_part(path, clip)
-module.save_part = deadly
+import_jobs.save_part = deadly
 module.import_source(Path(sys.argv[1]), Path(sys.argv[2]), module.ImportConfig(workers=1),
     split=SplitConfig(val_fraction=0.2, test_fraction=0.2), seed=1, progress=False)
 """
@@ -329,6 +330,14 @@ def test_a_dicom_files_patient_and_a_folders(tree: Path, tmp_path: Path, make_cl
     run(tree, tmp_path / "s.h5", ImportConfig(workers=1, patients=tmp_path / "who.csv"))
     artifact = Artifact.open(tmp_path / "s.h5")
     assert [str(who) for who in artifact.column("clips/patient")] == ["eve", "eve", "eve", "eve", "p1", "p2"]
+
+
+def test_a_large_clip_among_small_ones_is_named(tree: Path, tmp_path: Path) -> None:
+    assert not any("padded" in warning for warning in run(tree, tmp_path / "s.h5").warnings)
+    np.save(tree / "p3" / "large.npy", np.ones((2, 200, 200), np.uint8))
+    summary = run(tree, tmp_path / "t.h5")
+    assert summary.frame_shape == (200, 200)
+    assert any("'p3/large'" in warning and "padded" in warning for warning in summary.warnings)
 
 
 @pytest.mark.parametrize(

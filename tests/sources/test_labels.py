@@ -203,6 +203,30 @@ def test_labels_that_nobody_looks_for(tmp_path: Path) -> None:
     assert_labelled(read(tmp_path, labels=tmp_path / "labels.json")["p1/run"], {0})
 
 
+@pytest.mark.parametrize("name", ["instances_default.json", "images/annotations.xml", "masks/labels.csv"])
+def test_labels_within_a_run_that_nobody_looks_for(make_run, name: str) -> None:
+    run = make_run()
+    (run / name).write_text(points({"frame": 0}))
+    with pytest.raises(SourceError, match="belong to no recording"):
+        read(run.parents[1])
+
+
+def test_run_lengths_of_frames_of_another_size(tmp_path: Path) -> None:
+    stack(tmp_path / "p1" / "run.npy")
+    content = json.loads(coco({"file_name": "run.npy", "frame_index": 1}))
+    content["annotations"][0] |= {"segmentation": {"size": [16384, 16384], "counts": [16384**2]}}
+    (tmp_path / "p1" / "run.labels.json").write_text(json.dumps(content))
+    with pytest.raises(SourceError, match="another size"):
+        read(tmp_path)
+
+
+def test_a_crowded_frame(tmp_path: Path) -> None:
+    stack(tmp_path / "p1" / "run.npy")
+    (tmp_path / "p1" / "run.labels.json").write_text(points({"frame": 1, "curves": [{"points": LINE}] * 257}))
+    with pytest.raises(SourceError, match="257 shapes"):
+        read(tmp_path)
+
+
 def test_two_labels_of_one_frame(make_run, tmp_path: Path) -> None:
     run = make_run(masked=(1,))
     (run / "labels.json").write_text(points({"frame": 1}))

@@ -229,6 +229,12 @@ def test_cvat_files_that_are_wrong(tmp_path: Path, body: str) -> None:
     assert caught.value.key, "the place is named"
 
 
+def test_cvat_tracks_without_end(tmp_path: Path) -> None:
+    track = '<track label="w"><polyline frame="0" points="1,1;2,2"/><polyline frame="19999" points="1,1;2,2"/></track>'
+    with pytest.raises(SourceError, match="shapes"):
+        read(tmp_path, cvat(track * 11), "annotations.xml")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,7 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from sfvd_pl.artifacts import Artifact, verify
 from sfvd_pl.errors import ArtifactError
-from sfvd_pl.sources.importing import ImportConfig, import_source
+from sfvd_pl.sources.import_config import ImportConfig
+from sfvd_pl.sources.importing import import_source
 from sfvd_pl.sources.phantom import simulate_clips
 from sfvd_pl.sources.phantom_config import PhantomConfig
 from sfvd_pl.sources.write import SplitConfig, write_source

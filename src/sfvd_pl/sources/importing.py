@@ -2,86 +2,28 @@
 
 import fcntl
 import hashlib
-import multiprocessing
-import os
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from multiprocessing.connection import wait
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
+import numpy as np
 from tqdm import tqdm
 
 from sfvd_pl.errors import SfvdError, SourceError
-from sfvd_pl.sources.dicom import DicomConfig, DicomRun, default_salt
+from sfvd_pl.sources.dicom import DicomRun, default_salt
 from sfvd_pl.sources.frames import Run
+from sfvd_pl.sources.import_config import ImportConfig
+from sfvd_pl.sources.import_jobs import Job, outcomes
 from sfvd_pl.sources.labels import Labelled, attach_labels
 from sfvd_pl.sources.labels_files import Drawing
 from sfvd_pl.sources.labels_match import inner
-from sfvd_pl.sources.meta import Meta
-from sfvd_pl.sources.parts import Part, Parts, part_key, save_part
+from sfvd_pl.sources.parts import Part, Parts, part_key
 from sfvd_pl.sources.patients import Patients, read_patients
-from sfvd_pl.sources.polarity import POLARITIES, Polarity, narrowed, with_polarity
 from sfvd_pl.sources.recording import Recording, Scan
 from sfvd_pl.sources.walk import DICOM_FILE, scan_source
 from sfvd_pl.sources.write import SplitConfig, Summary, assign_splits, no_masks, write_source
-
-
-@dataclass(frozen=True)
-class ImportConfig:
-    """How recordings are found and read.
-
-    Args:
-        polarity: ``check`` refuses a labelled clip whose wire is clearly brighter than its surroundings; ``keep``
-            takes pictures as they are; ``invert`` inverts all whose meta.json doesn't say ``inverted``.
-        labels: A file of labels for the whole tree: COCO JSON, CVAT XML, or a point list in JSON or CSV.
-        wire_width: Width of curves that have none of their own, px.
-        wire_labels: Names of the labels that are wires, where a file of labels has several.
-        patients: A CSV file with the columns ``path`` and ``patient``, for recordings whose first folder isn't their
-            patient.
-        patient_pattern: Regular expression with a group ``patient``, matched from the beginning of a recording's
-            path; DICOM files say whose they are.
-        workers: Processes that read, or ``auto``, one a core. The result is the same for any number.
-        keep_going: Leave out recordings that can't be imported, and say which, instead of stopping at the first.
-        dicom: How DICOM files are read.
-
-    Raises:
-        SourceError: A value that isn't among these.
-    """
-
-    polarity: Polarity = "check"
-    labels: Path | None = None
-    wire_width: float | None = None
-    wire_labels: list[str] = field(default_factory=list)
-    patients: Path | None = None
-    patient_pattern: str = ""
-    workers: int | Literal["auto"] = "auto"
-    keep_going: bool = False
-    dicom: DicomConfig = field(default_factory=DicomConfig)
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if self.polarity not in POLARITIES:
-            raise SourceError("no such choice", key="polarity", expected=POLARITIES, found=self.polarity)
-        if self.workers != "auto" and not (isinstance(self.workers, int) and self.workers >= 1):
-            raise SourceError("no such number", key="workers", expected="1, 2, ... or auto", found=self.workers)
-        if self.wire_width is not None and not 0 < self.wire_width <= 500:
-            raise SourceError("no such width", key="wire_width", expected="0..500 px", found=self.wire_width)
-
-    @property
-    def processes(self) -> int:
-        """Number of processes."""
-        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
-
-    def recorded(self) -> dict[str, Any]:
-        """What decides the result, in JSON types; files by name."""
-        settings = {key: value for key, value in asdict(self).items() if key not in ("workers", "keep_going")}
-        return {key: value.name if isinstance(value, Path) else value for key, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -235,7 +177,7 @@ def _read_all(
     done = {job.path: part for job in jobs if (part := Part.open(job.path)) is not None}
     todo = [job for job in jobs if job.path not in done]
     with tqdm(total=len(jobs), initial=len(done), desc="import", unit="clip", disable=not progress) as bar:
-        for job, outcome in _outcomes(todo, min(config.processes, len(todo))):
+        for job, outcome in outcomes(todo, min(config.processes, len(todo))):
             bar.update()
             if isinstance(outcome, SfvdError):
                 if not config.keep_going:
@@ -244,105 +186,6 @@ def _read_all(
             else:
                 done[job.path] = outcome
     return [done[job.path] for job in jobs if job.path in done]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recording to read, and where its part goes."""
-
-    recording: Recording
-    path: Path
-    polarity: Polarity
-
-    def __call__(self) -> Part:
-        """Read the recording and write its part.
-
-        Raises:
-            SfvdError: It can't be imported.
-        """
-        meta = getattr(inner(self.recording), "meta", None)
-        told = isinstance(meta, Meta) and meta.inverted is not None
-        try:
-            clip = narrowed(with_polarity(self.recording.read(), self.polarity, told=told))
-        except SfvdError:
-            raise
-        except Exception as error:  # a decoder met what its authors didn't think of
-            raise SourceError(
-                f"recording {self.recording.name!r} can't be read",
-                file=self.recording.files[0],
-                found=f"{type(error).__name__}: {str(error)[:200]}",
-                remedy="export it again, or pass --keep_going true to leave it out",
-            ) from error
-        save_part(self.path, clip)
-        return Part(self.path, clip.frame_shape, clip.intensity_max, bool(clip.annotated.any()))
-
-
-def _attempt(job: Job) -> Part | SfvdError:
-    try:
-        return Part.open(job.path) or job()
-    except SfvdError as error:
-        return error
-
-
-def _outcomes(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Part | SfvdError]]:
-    """Each job's part or error, in order."""
-    if processes <= 1:
-        for job in jobs:
-            yield job, _attempt(job)
-        return
-    rest = list(jobs)
-    while rest:
-        broken = None
-        executor = _pool(processes)
-        try:
-            futures: list[Future[Part | SfvdError]] = [executor.submit(_attempt, job) for job in rest]
-            for number, future in enumerate(futures):
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    broken = number
-                    break
-                yield rest[number], outcome
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-        if broken is None:
-            return
-        # some job took its process with it: alone, this one shows whether it was, and the others go on without it
-        yield rest[broken], _alone(rest[broken])
-        rest = rest[broken + 1 :]
-
-
-def _alone(job: Job) -> Part | SfvdError:
-    with _pool(1) as executor:
-        try:
-            return executor.submit(_attempt, job).result()
-        except BrokenProcessPool:
-            return SourceError(
-                f"the process that read {job.recording.name!r} died",
-                file=job.recording.files[0],
-                expected="a recording that can be decoded in the memory there is",
-                found="out of memory, or a decoder that crashed",
-                remedy="export it again, cut it into several runs, or pass --keep_going true to leave it out",
-            )
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the import is killed; by itself it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _notes(
@@ -358,11 +201,22 @@ def _notes(
             notes.setdefault(note, []).append(recording.name)
     for note, names in notes.items():
         yield f"{_listed(names)}: {note}"
+    areas = [part.frame_shape[0] * part.frame_shape[1] for part in parts]
+    height, width = Parts(parts).frame_shape
+    padded, own = height * width * len(parts), sum(areas)
+    if padded > PADDING * own:
+        name = recordings[int(np.argmax(areas))].name
+        yield (
+            f"frames of several sizes: all are padded to the largest, as {name!r} has, which makes the artifact "
+            f"{padded / own:.1f} times as large; import clips of such different sizes apart"
+        )
     strange = [path for path in scan.ignored if path.suffix.lower() not in _EXPECTED]
     if strange:
         yield f"{_listed([path.name for path in strange], 'file')} passed over: no recording in them"
 
 
+PADDING = 3.0
+"""Size of an artifact with its padding, in sizes without, from which a word is said."""
 _EXPECTED = (".json", ".txt", ".md", ".csv", ".xml", ".yaml", ".yml", ".html", ".pdf")
 """Suffixes of files that often lie beside recordings and need no word."""
 

@@ -27,6 +27,10 @@ from sfvd_pl.sources.walk import Problem
 
 TABLES = (".json", ".csv", ".xml")
 VOLUMES = (".nii", ".nii.gz", ".npy")
+NAMES = ("labels.", "annotations.", "instances")
+"""How names of label files begin, wherever they lie; ``instances_default.json`` is what CVAT calls a COCO file."""
+MAX_SHAPES = 256
+"""Shapes in one frame."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +237,17 @@ def sidecar_labels(recording: Recording) -> Path | None:
 
 
 def _check_strays(scan: Scan, consumed: set[Path]) -> None:
-    for path in scan.ignored:
+    inside = [
+        path
+        for recording in scan.recordings
+        if isinstance(run := inner(recording), Run)
+        for folder in (run.images[0].parent.parent, run.images[0].parent, run.images[0].parent.parent / "masks")
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+    ]
+    for path in (*scan.ignored, *inside):
         head = path.name.lower()
-        named = head.startswith(("labels.", "annotations.")) or ".labels." in head
+        named = head.startswith(NAMES) or ".labels." in head
         if named and head.endswith((*TABLES, *VOLUMES)) and path.resolve() not in consumed:
             raise SourceError(
                 "labels that belong to no recording",
@@ -305,6 +317,10 @@ def _labelled(recording: Recording, placed: list[tuple[int, Mark]], path: Path) 
         frames[frame] = frames.get(frame, ()) + mark.shapes
         sizes |= {mark.size} if mark.size is not None else set()
     before = recording if isinstance(recording, Labelled) else Labelled(recording)
+    crowded = [frame for frame, shapes in frames.items() if len(shapes) > MAX_SHAPES]
+    if crowded:
+        found = f"{len(frames[crowded[0]])} shapes in frame {crowded[0]}"
+        raise bad(path, f"clip {recording.name}", found, f"at most {MAX_SHAPES}")
     twice = sorted({frame for frame, _ in before.shapes} & set(frames))
     if twice:
         raise bad(path, f"clip {recording.name}", f"frame {twice[0]} in both", "a frame labelled in one file")

@@ -47,7 +47,8 @@ def read_coco(content: dict[str, Any], file: Path, drawing: Drawing) -> list[Mar
         image, where = images[k], f"image {k}"
         try:
             frame = None if image.get("frame_index") is None else whole(image["frame_index"])
-            marks.append(Mark(str(image["file_name"]), frame, tuple(shapes), _size(image), where))
+            size = _size(image) or next(((s.height, s.width) for s in shapes if isinstance(s, Bitmap)), None)
+            marks.append(Mark(str(image["file_name"]), frame, tuple(shapes), size, where))
         except (ValueError, TypeError, KeyError) as error:
             raise bad(file, where, said(error), "file_name, and for a video frame_index") from error
     return marks

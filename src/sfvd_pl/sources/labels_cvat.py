@@ -14,8 +14,8 @@ from sfvd_pl.sources.recording import MAX_SIDE
 EMPTY_TAGS = ("empty", "no wire", "no_wire", "no-wire")
 """Labels of an image's tag that say that somebody looked and found no wire."""
 SHAPES = ("polyline", "polygon", "mask")
-MAX_FRAMES = 100_000
-"""Frames of one track."""
+MAX_SHAPES = 50_000
+"""Shapes of all tracks, the frames between their entries included."""
 _EXPECTED = "CVAT XML 1.1 with polylines, polygons or masks"
 
 
@@ -41,10 +41,13 @@ def read_cvat(path: Path, drawing: Drawing) -> list[Mark]:
     ]
     source = root.findtext(".//meta//source") or ""
     frames: dict[int, list[Shape]] = {}
-    for track in root.iter("track"):
-        if track.get("label", "") in wires:
-            for frame, shape in _track(track, path, drawing):
-                frames.setdefault(frame, []).append(shape)
+    tracks = [_entries(track, path) for track in root.iter("track") if track.get("label", "") in wires]
+    spans = sum(entries[-1][0] - entries[0][0] + 1 for _, entries in tracks if entries)
+    if spans > MAX_SHAPES:
+        raise bad(path, "tracks", f"{spans} shapes", f"at most {MAX_SHAPES}")
+    for where, entries in tracks:
+        for frame, shape in _drawn(entries, where, path, drawing):
+            frames.setdefault(frame, []).append(shape)
     marks += [Mark(source, frame, tuple(frames[frame]), size, f"frame {frame}") for frame in sorted(frames)]
     return marks
 
@@ -143,16 +146,24 @@ def _mask(element: Any) -> Bitmap:
     return Bitmap(left, top, height, width, runs, by_column=False)
 
 
-def _track(track: Any, path: Path, drawing: Drawing) -> Iterator[tuple[int, Shape]]:
-    """Frames and shapes of a track, in between as well."""
+def _entries(track: Any, path: Path) -> tuple[str, list[tuple[int, Any]]]:
+    """Place of a track, and its entries by frame."""
     where = f"track {track.get('id', '?')}"
+    elements = [element for element in track if element.tag in SHAPES]
     try:
-        by_frame = {whole(element.get("frame")): element for element in track if element.tag in SHAPES}
-        if len(by_frame) < sum(element.tag in SHAPES for element in track):
-            raise ValueError("two shapes in one frame")
-        entries = sorted(by_frame.items())
-        if entries and entries[-1][0] - entries[0][0] > MAX_FRAMES:
-            raise ValueError(f"frames {entries[0][0]} to {entries[-1][0]}; expected at most {MAX_FRAMES}")
+        by_frame = {whole(element.get("frame")): element for element in elements}
+    except (ValueError, TypeError) as error:
+        raise bad(path, where, error, _EXPECTED) from error
+    if len(by_frame) < len(elements):
+        raise bad(path, where, "two shapes in one frame", _EXPECTED)
+    return where, sorted(by_frame.items())
+
+
+def _drawn(
+    entries: list[tuple[int, Any]], where: str, path: Path, drawing: Drawing
+) -> Iterator[tuple[int, Shape]]:
+    """Frames and shapes of a track, in between as well."""
+    try:
         for k, (frame, element) in enumerate(entries):
             if element.get("outside") == "1":
                 continue

@@ -9,7 +9,8 @@ from typing import Any
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.labels_shapes import Curve, Shape, checked_points, checked_width, curve_points
 
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 64 * 2**20
+"""Largest file of labels."""
 WIRE_NAMES = ("wire", "guidewire", "guide wire", "guide-wire", "guide_wire")
 """Names of the label that is taken where a file has several and the user doesn't say which."""
 _CORNER = 0.5

@@ -14,6 +14,8 @@ from sfvd_pl.sources.recording import check_size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")
+MAX_PIXELS = 2**26
+"""Pixels of one picture that is read."""
 GREY_TOLERANCE = 4
 """Largest difference between the colours of a pixel that JPEG leaves in a grey picture."""
 SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -96,7 +98,9 @@ def open_picture(path: Path) -> Image.Image:
         if pages != 1:
             message = "several pictures in one file"
             raise _error(message, path, "one frame a file", pages, "export each frame by itself")
-        check_size(path, 1, picture.size[1], picture.size[0], max(4, len(picture.getbands())))
+        check_size(path, 1, picture.size[1], picture.size[0], 4)
+        if picture.size[0] * picture.size[1] > MAX_PIXELS:
+            raise _error("the picture is too large", path, f"<= {MAX_PIXELS} pixels", picture.size, "cut it")
     except SourceError:
         picture.close()
         raise

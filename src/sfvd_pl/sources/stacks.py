@@ -63,7 +63,9 @@ def to_pixels(values: npt.NDArray[Any], file: Path) -> Converted:
             found=f"{low}..{high}",
             remedy="rescale the values",
         )
-    image = values.astype(np.uint16) if offset == 0 else (values.astype(np.int64) - offset).astype(np.uint16)
+    image = np.empty(values.shape, np.uint16)
+    for k, frame in enumerate(values):  # frame by frame: no wider copy of the whole
+        image[k] = frame if offset == 0 else frame.astype(np.int64) - offset
     return Converted(image, 65535, 1.0, float(offset))
 
 
