@@ -69,7 +69,8 @@ def test_a_mixed_tree(tree: Path, tmp_path: Path, make_clip) -> None:
         assert np.array_equal(artifact.clip_rows("frames/wire_mask", row)[:, :32, :40], original.wire_mask)
     assert artifact.clip_rows("frames/annotated", 3).tolist() == [True, False, True]
     assert [str(o) for o in artifact.column("clips/origin")] == ["frames", "frames", "npy", "npy", "dicom"]
-    assert artifact.config["import"]["source"] == "data" and artifact.config["import"]["skipped"] == []
+    assert artifact.config["import"]["recordings"] == {"frames": 2, "npy": 2, "dicom": 1}
+    assert artifact.config["import"]["skipped"] == []
     assert (summary.clips, summary.annotated, summary.skipped) == (5, 3, ())
     assert any("2 clips (p3/bare, " in warning and "dark" in warning for warning in summary.warnings)
     assert not list(tmp_path.glob(".*")), "the parts are gone"
@@ -125,6 +126,15 @@ def test_a_killed_import_goes_on(tree: Path, tmp_path: Path, monkeypatch: pytest
     assert len(saved) == 2 and [p.name for p in out.parent.iterdir()] == ["s.h5"]
     run(tree, tmp_path / "whole.h5")
     assert Artifact.open(out).content_hash == Artifact.open(tmp_path / "whole.h5").content_hash
+
+
+def test_names_of_files_stay_outside(tree: Path, tmp_path: Path) -> None:
+    root = tree.rename(tmp_path / "Doe^Jane")
+    labels = tmp_path / "Doe^Jane.csv"
+    labels.write_text("clip,frame,x,y,width\nbare,1,3,3,2\nbare,1,30,30,2\n")
+    (root / "scan").rename(root / "Doe^Jane's scan")
+    run(root, tmp_path / "s.h5", ImportConfig(workers=1, labels=labels))
+    assert b"Doe" not in (tmp_path / "s.h5").read_bytes()
 
 
 def test_what_changed_is_read_anew(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,12 +383,7 @@ def test_a_part_is_the_clip(tmp_path: Path, make_clip) -> None:
     ):
         assert getattr(back, key) == getattr(clip, key)
     assert np.isnan(back.spacing_mm)
-    part = Part.open(tmp_path / "a.npz")
-    assert part is not None and (part.frame_shape, part.intensity_max, part.annotated) == (
-        (32, 40),
-        4000,
-        True,
-    )
+    assert Part.open(tmp_path / "a.npz") == Part(tmp_path / "a.npz", (32, 40), 4000, True, "frames")
     assert Part.open(tmp_path / "absent.npz") is None
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 

@@ -1,5 +1,6 @@
 """Settings of the import."""
 
+import hashlib
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,6 +58,18 @@ class ImportConfig:
         return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
 
     def recorded(self) -> dict[str, Any]:
-        """What decides the result, in JSON types; files by name."""
+        """What decides the result, in JSON types; files by digest, since their names may be a patient's.
+
+        Raises:
+            SourceError: A file isn't there.
+        """
         settings = {key: value for key, value in asdict(self).items() if key not in ("workers", "keep_going")}
-        return {key: value.name if isinstance(value, Path) else value for key, value in settings.items()}
+        return {key: _digest(value) if isinstance(value, Path) else value for key, value in settings.items()}
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise SourceError("the file can't be read", file=path, expected="a file", found=str(error)) from error

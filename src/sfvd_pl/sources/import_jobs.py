@@ -46,7 +46,7 @@ class Job:
                 remedy="export it again, or pass --keep_going true to leave it out",
             ) from error
         save_part(self.path, clip)
-        return Part(self.path, clip.frame_shape, clip.intensity_max, bool(clip.annotated.any()))
+        return Part(self.path, clip.frame_shape, clip.intensity_max, bool(clip.annotated.any()), clip.origin)
 
 
 def _attempt(job: Job) -> Part | SfvdError:

@@ -92,8 +92,8 @@ def import_source(
         if not parts:
             raise SourceError("no recording could be imported", file=source, found=str(bad[0]))
         recorded = {
-            "source": source.resolve().name,
             **config.recorded(),
+            "recordings": {origin: [p.origin for p in parts].count(origin) for origin in {p.origin for p in parts}},
             "skipped": [skipped.recorded for skipped in bad],
         }
         summary = write_source(

@@ -105,6 +105,7 @@ class Part:
     frame_shape: tuple[int, int]
     intensity_max: int
     annotated: bool
+    origin: str
 
     @classmethod
     def open(cls, path: Path) -> "Part | None":
@@ -116,7 +117,7 @@ class Part:
             shape = _npy_shape(path)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return None
-        return cls(path, (shape[-2], shape[-1]), int(facts["intensity_max"]), annotated)
+        return cls(path, (shape[-2], shape[-1]), int(facts["intensity_max"]), annotated, str(facts["origin"]))
 
 
 def _npy_shape(path: Path) -> tuple[int, ...]:
