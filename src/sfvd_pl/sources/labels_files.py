@@ -13,6 +13,11 @@ MAX_BYTES = 64 * 2**20
 """Largest file of labels."""
 WIRE_NAMES = ("wire", "guidewire", "guide wire", "guide-wire", "guide_wire")
 """Names of the label that is taken where a file has several and the user doesn't say which."""
+_JSON = (
+    '{"frames": [{"frame": 0 or "file": "x.png", "clip": ..., "curves": [{"points": [[x, y], ...], "width": 2, "kind": '
+    '"polyline"}]}]}; width and kind may stand once at the top'
+)
+_CSV = "columns x, y, and frame (from 0) or file; optional clip, wire, width, kind; a line a point"
 _CORNER = 0.5
 """COCO and CVAT count from the corner of the first pixel; here whole numbers are pixel centres."""
 
@@ -142,7 +147,7 @@ def read_point_json(content: dict[str, Any], file: Path, drawing: Drawing) -> li
             shapes = tuple(_curve({**defaults, **_without_none(mapping(curve))}, drawing) for curve in curves)
             key, frame = _place(entry)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise bad(file, where, said(error), read_point_json.__doc__ or "") from error
+            raise bad(file, where, said(error), _JSON) from error
         marks.append(Mark(key, frame, shapes, None, where))
     return marks
 
@@ -163,7 +168,7 @@ def read_point_csv(file: Path, drawing: Drawing) -> list[Mark]:
             place = _place({k: v for k, v in row.items() if v})
             place = (place[0], place[1])
         except (ValueError, TypeError, KeyError) as error:
-            raise bad(file, f"line {number}", said(error), read_point_csv.__doc__ or "") from error
+            raise bad(file, f"line {number}", said(error), _CSV) from error
         lines.setdefault(place, number)
         wires = curves.setdefault(place, {})
         if row.get("x") or row.get("y"):
@@ -174,7 +179,7 @@ def read_point_csv(file: Path, drawing: Drawing) -> list[Mark]:
         try:
             shapes = tuple(_csv_curve(rows, drawing) for rows in wires.values())
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise bad(file, where, said(error), read_point_csv.__doc__ or "") from error
+            raise bad(file, where, said(error), _CSV) from error
         marks.append(Mark(*place, shapes, None, where))
     return marks
 
@@ -185,7 +190,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(stream)
             columns = set(reader.fieldnames or ())
             if not {"x", "y"} <= columns or not {"frame", "file"} & columns:
-                raise bad(file, "line 1", sorted(columns), read_point_csv.__doc__ or "")
+                raise bad(file, "line 1", sorted(columns), _CSV)
             for row in reader:
                 if None in row:
                     raise bad(file, f"line {reader.line_num}", "more cells than columns", "a cell a column")
