@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from dicom_files import by_gdcm, jpeg, noise, smooth, write_dicom
 from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 
 from sfvd_pl.errors import SourceError
@@ -114,6 +115,17 @@ def test_mutations_end_in_an_error_or_a_clip(
     assert len(outcomes) == 60 and set(outcomes) <= {"clip", "error"} and "error" in outcomes
     printed = capfd.readouterr()
     assert printed.out == "" and "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize("make", [lossless, jpeg_ls, j2k, baseline], ids=lambda make: make.__name__)
+def test_a_compressed_frame_without_an_end(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    path = make(tmp_path / "x.dcm")
+    ds = pydicom.dcmread(path)
+    frames = [frame.rstrip(b"\0") for frame in generate_frames(ds.PixelData, number_of_frames=2)]
+    assert all(frame.endswith(b"\xff\xd9") for frame in frames)
+    ds.PixelData = encapsulate([frames[0], frames[1][:-2]])
+    ds.save_as(path)
+    refuse(path, "frame 2 is cut short")
 
 
 def test_damage_that_gdcm_passes_over_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
