@@ -202,6 +202,14 @@ def test_a_codestream_of_another_size_is_not_decoded(
     refuse(path, "tiles" if make is j2k else "frame 1 differs from what the header says")
 
 
+def test_a_codestream_deeper_than_any_picture(tmp_path: Path) -> None:
+    path = j2k(tmp_path / "x.dcm")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xff\x4f\xff\x51") + 42] = 37
+    path.write_bytes(data)
+    assert refuse(path, "frame 1 is too deep").found == 38
+
+
 def test_lengths_beyond_the_file(tmp_path: Path) -> None:
     path = native(tmp_path / "x.dcm")
     whole = path.read_bytes()

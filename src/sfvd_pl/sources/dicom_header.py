@@ -32,7 +32,6 @@ ELEMENTS = (
     *("ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge", "CenterOfCircularShutter"),
     *("RadiusOfCircularShutter", "VerticesOfThePolygonalShutter"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """Every other element that is read. What isn't listed here or above is skipped unread."""
 

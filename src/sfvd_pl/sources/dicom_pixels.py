@@ -56,7 +56,7 @@ def decode(stream: BinaryIO, header: Header, layout: Layout) -> Iterator[npt.NDA
     if layout.transfer_syntax not in NATIVE:
         precision = _check_frames(stream, header, layout)
         plugin = _plugin(header, layout, precision)
-        if not layout.stored.signed:  # GDCM cuts values down to these bits, where _stored_values is to refuse them
+        if not layout.stored.signed:  # values are cut down to these bits, where _stored_values is to refuse them
             options["bits_stored"] = min(max(precision, layout.stored.bits), layout.bits_allocated)
         if plugin == "pillow" and layout.transfer_syntax in (BASELINE, EXTENDED):
             options["bits_allocated"] = 8  # what Pillow gives, whatever the header says
@@ -82,8 +82,7 @@ def _extended_by_gdcm(
     from pydicom.encaps import generate_frames
 
     grey = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2"))
-    offsets = _extended_offsets(header)
-    for data in generate_frames(stream, number_of_frames=layout.frames, extended_offsets=offsets):
+    for data in generate_frames(stream, number_of_frames=layout.frames):
         fragment, element = gdcm.Fragment(), gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
         fragment.SetByteStringValue(data)
         fragments = gdcm.SequenceOfFragments.New()
@@ -139,17 +138,7 @@ def _options(header: Header, layout: Layout) -> dict[str, Any]:
         options["planar_configuration"] = layout.planar
     if layout.transfer_syntax in (*NATIVE, RLE):
         options["correct_unused_bits"] = False  # HighBit needn't be BitsStored - 1; see _stored_values
-    elif not layout.stored.signed:
-        options["correct_unused_bits"] = False  # values beyond BitsStored are refused rather than cut
-    offsets = _extended_offsets(header)
-    if offsets is not None:
-        options["extended_offsets"] = offsets
     return options
-
-
-def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
-    pair = tuple(header.dataset.get(f"ExtendedOffsetTable{part}") for part in ("", "Lengths"))
-    return cast(tuple[bytes, bytes], pair) if all(isinstance(part, bytes) and part for part in pair) else None
 
 
 def _check_frames(stream: BinaryIO, header: Header, layout: Layout) -> int:
@@ -157,8 +146,7 @@ def _check_frames(stream: BinaryIO, header: Header, layout: Layout) -> int:
     from pydicom.encaps import generate_frames
 
     start, count, precision = stream.tell(), 0, 0
-    offsets = _extended_offsets(header)
-    for data in generate_frames(stream, number_of_frames=layout.frames, extended_offsets=offsets):
+    for data in generate_frames(stream, number_of_frames=layout.frames):
         count += 1
         if count > layout.frames:
             message = "there are more frames than NumberOfFrames says"
