@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sfvd_pl.sources.phantom_exact import PX_GRID
 from sfvd_pl.sources.phantom_geometry import Ellipsoid, View, resample, stroke, tube_chord
 
 
@@ -95,4 +96,30 @@ def test_stroke_out_of_the_picture_is_empty() -> None:
 def test_resampling_keeps_ends_and_steps() -> None:
     line = resample(np.array([[0.0, 0.0, 1.0], [3.0, 4.0, 2.0], [3.0, 10.0, 5.0]]), 0.5)
     assert np.allclose(line[[0, -1]], [[0, 0, 1], [3, 10, 5]])
-    assert np.hypot(*np.diff(line[:, :2], axis=0).T).max() <= 0.5 + 1e-9
+    assert np.hypot(*np.diff(line[:, :2], axis=0).T).max() <= 0.5 + 2 * PX_GRID
+
+
+def test_resampling_with_a_step_that_changes_along_the_curve() -> None:
+    """Steps of 0.2 px at one end and 2 px at the other: what the curve says at each place holds there."""
+    x = np.linspace(0, 60, 200)
+    line = np.stack([x, 0 * x, 5 * x], axis=1)
+    fine = resample(line, np.linspace(0.2, 2.0, 200))
+    step = np.diff(fine[:, 0])
+    assert (
+        step.min() > 0 and step[0] == pytest.approx(0.2, abs=0.05) and step[-1] == pytest.approx(2.0, abs=0.1)
+    )
+    assert np.allclose(fine[:, 2], 5 * fine[:, 0], atol=1e-3)
+
+
+def test_stroke_of_changing_width_reaches_as_far_as_each_sample_says() -> None:
+    samples = resample(np.array([[4.0, 10.0], [40.0, 12.0]]), 0.3)
+    reach = np.linspace(0.8, 6.4, len(samples))
+    found = stroke(samples, 24, 44, reach)
+    y, x = np.mgrid[:24, :44]
+    gap = np.hypot(x[..., None] - samples[:, 0], y[..., None] - samples[:, 1]).reshape(24 * 44, -1)
+    nearest = gap.argmin(axis=1)
+    inside = np.flatnonzero(gap.min(axis=1) < reach[nearest])
+    # next to a wide end lie pixels whose nearest sample is a narrow one: they may be missing or not
+    assert set(found.index) <= set(np.flatnonzero((gap < reach).any(axis=1)))
+    assert len(set(inside) ^ set(found.index)) <= 2
+    assert np.allclose(found.distance, gap[found.index, found.nearest])

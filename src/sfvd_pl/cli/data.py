@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from sfvd_pl.artifacts import Artifact, verify
+from sfvd_pl.cli.compare import add_compare, compare
 from sfvd_pl.errors import ArtifactError
 from sfvd_pl.sources.import_config import ImportConfig
 from sfvd_pl.sources.importing import import_source
@@ -30,6 +31,7 @@ def build_parser() -> ArgumentParser:
     commands = parser.add_subcommands(required=True)
     simulate = ArgumentParser(description="Simulate clips with a physical phantom.")
     _output_arguments(simulate)
+    simulate.add_argument("--workers", type=int, default=0, help="Processes that simulate; the clips are the same.")
     simulate.add_class_arguments(PhantomConfig, "phantom")
     commands.add_subcommand("simulate", simulate, help="make a source artifact with the simulator")
     imported = ArgumentParser(
@@ -43,6 +45,7 @@ def build_parser() -> ArgumentParser:
     commands.add_subcommand("import", imported, help="make a source artifact from clips of any kind")
     check = ArgumentParser(description="Check artifacts to the last byte.")
     check.add_argument("files", type=Path, nargs="+", help="Artifacts of any kind.")
+    add_compare(commands)
     commands.add_subcommand("verify", check, help="check any artifact; exit status 0 only when it holds")
     return parser
 
@@ -55,11 +58,15 @@ def main(args: Sequence[str]) -> None:
     if config.subcommand == "verify":
         _verify(chosen.files)
         return
+    if config.subcommand == "compare":
+        progress = sys.stderr.isatty()
+        print(compare(chosen.first, chosen.second, clips=chosen.clips, frames=chosen.frames, progress=progress))
+        return
     init = parser.instantiate(config)[config.subcommand]
     if config.subcommand == "simulate":
         summary = write_source(
             init.out,
-            simulate_clips(init.phantom, init.seed),
+            simulate_clips(init.phantom, init.seed, workers=init.workers),
             split=init.split,
             seed=init.seed,
             config={"phantom": asdict(init.phantom)},

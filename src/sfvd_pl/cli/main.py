@@ -22,6 +22,7 @@ SF-VD, reconstructed: labelled synthetic fluoroscopy for guidewire segmentation.
 data
   data simulate      make a source artifact with the simulator
   data import        make a source artifact from your clips: pictures, DICOM, video, NIfTI, NumPy
+  data compare       compare two source artifacts: noise, grey values, wire
   data verify        check any artifact; exit status 0 only when it holds
 
 models (LightningCLI: --config, --print_config, any --key value; -h for help)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
+import numpy.typing as npt
 
-from sfvd_pl.sources.phantom_geometry import Array, Ellipsoid, Image, View, resample, stroke, tube_chord
+from sfvd_pl.sources.phantom_exact import PX_GRID, Array, Image, on_grid
+from sfvd_pl.sources.phantom_geometry import Ellipsoid, Span, View, resample, stroke, tube_chord
 from sfvd_pl.sources.phantom_heart import Heart
 
 # Linear attenuation, 1/mm, near 70 keV. Soft tissue: narrow-beam value (NIST, Hubbell & Seltzer), rounded.
@@ -17,7 +19,7 @@ MU_SPONGY_BONE = 0.008
 """Trabecular bone above soft tissue; likewise the next ones are the excess over what they displace."""
 MU_HARD_BONE = 0.035
 MU_CATHETER = 0.22
-MU_IODINE_BLOOD = 0.10
+MU_IODINE_BLOOD = 0.15
 MU_STEEL = 0.45
 
 
@@ -136,20 +138,31 @@ def _bernstein(s: Array, degree: int) -> Array:
 
 
 class StillImage:
-    """What doesn't move within a run: attenuation ``path`` (H, W), and the lungs' whole extent."""
+    """What doesn't move within a run but with the table: attenuation (H, W), and the lungs' whole extent."""
 
-    def __init__(self, thorax: Thorax, view: View, kept_range: float) -> None:
-        """Project the still bodies; ``kept_range`` as in PhantomConfig."""
+    def __init__(self, thorax: Thorax, view: View, kept_range: float, pan_mm: Array | None = None) -> None:
+        """Project the still bodies; ``kept_range`` as in PhantomConfig, ``pan_mm`` (T, 2) as in Drive."""
         self.view, self.thorax, self.kept_range = view, thorax, kept_range
-        self.lungs = tuple(lung.span(view) for lung in thorax.lungs)
-        self.lung_length = tuple(span.length for span in self.lungs)
-        path = kept_range * MU_TISSUE * torso_length(thorax, view)
-        path += (0.5 + 0.5 * kept_range) * spine_attenuation(thorax, view)
+        way = np.zeros((1, 2)) if pan_mm is None else pan_mm
+        self.pans = bool(way.any())
+        x, y = (int(np.ceil(np.abs(way[:, axis]).max() * view.px_per_mm)) + 2 * self.pans for axis in (0, 1))
+        self.canvas = view.window(-y, view.height + y, -x, view.width + x)
+        self._lungs = self._spans(view)
+        path = kept_range * MU_TISSUE * torso_length(thorax, self.canvas)
+        path += (0.5 + 0.5 * kept_range) * spine_attenuation(thorax, self.canvas)
         for rib in thorax.ribs:
-            add_tube(path, view, rib, ((4.6, 0.45 * MU_HARD_BONE), (3.4, -0.25 * MU_HARD_BONE)))
+            add_tube(path, self.canvas, rib, ((4.6, 0.36 * MU_HARD_BONE), (3.6, -0.24 * MU_HARD_BONE)))
         for line, radius, mu in thorax.leads:
-            add_tube(path, view, line, ((radius, mu),))
+            add_tube(path, self.canvas, line, ((radius, mu),))
         self.path: Image = path.astype(np.float32)
+        """(H, W), larger than the frame by as much as the table moves."""
+
+    def _spans(self, view: View) -> tuple[tuple[Span, Image], ...]:
+        return tuple((span, span.length) for span in (lung.span(view) for lung in self.thorax.lungs))
+
+    def lungs(self, view: View) -> tuple[tuple[Span, Image], ...]:
+        """Extent and length along each ray (H, W) of both lungs, at where the table has brought the picture."""
+        return self._lungs if view is self.view else self._spans(view)
 
 
 def torso_length(thorax: Thorax, view: View) -> Array:
@@ -168,7 +181,7 @@ def add_tube(path: Array | Image, view: View, line: Array, layers: Sequence[tupl
     A hollow tube is a cylinder of wall material and an inner one that takes its bore away again.
     """
     outer = max(radius for radius, _ in layers) * view.px_per_mm
-    fine = resample(view.project(line), max(0.25, outer / 4))
+    fine = resample(view.project(line), max(0.25, 0.35 * outer))
     found = stroke(fine, view.height, view.width, outer + 0.5)
     for radius, mu in layers:
         chord = tube_chord(found.distance, radius * view.px_per_mm) / view.px_per_mm
@@ -208,7 +221,7 @@ def spine_attenuation(thorax: Thorax, view: View) -> Array:
     off = (view.u[None, :] - centre[:, None]) / waist[:, None]
     column = 2 * half_wide * half_deep / lateral * np.sqrt(np.maximum(1 - off**2, 0))
     rim = np.exp(-0.5 * ((np.abs(off) - 0.96) / 0.05) ** 2)
-    mu = MU_SPONGY_BONE * (1 - 0.75 * disc) + 0.25 * MU_HARD_BONE * plate
+    mu = MU_SPONGY_BONE * (1 - 0.75 * disc) + 0.35 * MU_HARD_BONE * plate
     out = mu[:, None] * column + 0.9 * MU_HARD_BONE * rim * (1 - disc)[:, None]
     _add_pedicles(out, thorax, view, z)
     return np.asarray(out)
@@ -229,19 +242,61 @@ def _add_pedicles(path: Array, thorax: Thorax, view: View, z: Array) -> None:
             add_ellipsoid(path, view, Ellipsoid(place, np.diag(semi) * 0.7), -0.45 * MU_HARD_BONE)
 
 
-def moving_path(still: StillImage, heart: Heart, matrix: Array, shift: Array, breath_mm: float) -> Image:
+def moving_path(
+    still: StillImage, heart: Heart, matrix: Array, shift: Array, breath_mm: float, view: View | None = None
+) -> Image:
     """Attenuation (H, W) that lung takes away in one frame: air length outside heart and diaphragm, negative.
 
     Exact constructive solid geometry along each ray: |lung minus heart minus dome| by inclusion and
-    exclusion.
+    exclusion. ``view`` is given where the table has moved.
     """
-    body = heart.body.moved(matrix, shift).span(still.view)
+    view = still.view if view is None else view
+    body = heart.body.moved(matrix, shift).span(view)
     rise = np.array([0.0, 0.0, breath_mm])
     air = None
-    for lung, full, dome in zip(still.lungs, still.lung_length, still.thorax.domes, strict=True):
-        below = dome.moved(np.eye(3), rise).span(still.view)
+    for (lung, full), dome in zip(still.lungs(view), still.thorax.domes, strict=True):
+        below = dome.moved(np.eye(3), rise).span(view)
         with_heart = lung.meet(body)
         part = full - with_heart.length - lung.meet(below).length + with_heart.meet(below).length
         air = part if air is None else air + part
     assert air is not None
     return np.asarray(np.float32(still.kept_range * (MU_LUNG - MU_TISSUE)) * air, np.float32)
+
+
+def lung_markings(rng: np.random.Generator, shape: tuple[int, int], px_per_mm: float) -> Image:
+    """Path through lung vessels and airways' walls (H, W), mm: tapering tubes that fan out from the hilum.
+
+    One a square centimetre, wide ones rarer by the inverse square of their radius, and as many short ones seen
+    nearly end-on, which show as dots. The hilum lies a hand's breadth beside the picture's upper middle.
+    """
+    height, width = (side / px_per_mm for side in shape)
+    count = int(height * width / 100 * 1.6)
+    hilum = np.array(
+        [width / 2 + rng.choice([-1.0, 1.0]) * rng.uniform(30, 70), rng.uniform(0.1, 0.5) * height]
+    )
+    start = rng.uniform(size=(count, 2)) * [width, height]
+    out = start - hilum
+    heading = np.arctan2(out[:, 1], out[:, 0]) + rng.normal(0, 0.5, count)
+    length = np.where(rng.uniform(size=count) < 0.35, rng.uniform(0.5, 2, count), rng.uniform(10, 45, count))
+    radius = 0.35 / np.sqrt(rng.uniform(0.03, 1, count))
+    bend, forks = rng.normal(0, 0.025, count), np.linspace(0, 1, 12)
+    angle = heading[:, None] + bend[:, None] * length[:, None] * forks
+    step = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * (length[:, None, None] / 11)
+    lines = (start[:, None] + np.cumsum(step, axis=1) - step[:, :1]) * px_per_mm
+    taper = radius[:, None] * (1 - 0.6 * forks) * px_per_mm
+    dense = np.maximum(2, np.ceil(length / np.maximum(0.5 / px_per_mm, 0.5 * radius))).astype(np.int64)
+    samples = _interpolated(np.concatenate([lines, taper[..., None]], axis=-1), dense)
+    found = stroke(samples[:, :2], *shape, np.ceil(samples[:, 2] + 0.5))
+    path = np.zeros(shape, np.float32)
+    path.reshape(-1)[found.index] = tube_chord(found.distance, samples[found.nearest, 2]) / px_per_mm
+    return path
+
+
+def _interpolated(curves: Array, counts: npt.NDArray[np.int64]) -> Array:
+    """``counts`` (K,) points, evenly spread, of each of K curves (K, N, D), one curve after the other (sum, D)."""
+    curve = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(curve)) - np.repeat(np.cumsum(counts) - counts, counts)
+    at = number / (counts[curve] - 1) * (curves.shape[1] - 1)
+    first = np.minimum(at.astype(np.int64), curves.shape[1] - 2)
+    rest = (at - first)[:, None]
+    return on_grid(curves[curve, first] * (1 - rest) + curves[curve, first + 1] * rest, PX_GRID)

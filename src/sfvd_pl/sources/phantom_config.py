@@ -9,6 +9,8 @@ from sfvd_pl.errors import ConfigError
 class PhantomConfig:
     """Size and physics of a simulated data set.
 
+    Pairs are ranges, (least, most), from which each run draws; probabilities and shares are shares of the runs.
+
     Args:
         patients: Number of patients.
         clips_per_patient: Runs of each patient, each from a C-arm angle of its own.
@@ -23,15 +25,30 @@ class PhantomConfig:
         fps: Frames a second, Hz.
         heart_hz: Heart rate, (least, most), Hz.
         breath_mm: Travel of the diaphragm from breathing out to breathing in, (least, most), mm.
+        panning_probability: Share of runs during which the table moves.
+        panning_mm_s: Speed of the table where it moves, life size, (least, most), mm/s.
         wire_mu: Attenuation of the wire's shaft, (least, most), 1/mm. Drawn log-uniformly: visibility.
         tip_density: Attenuation of the radiopaque tip coil relative to the shaft, (least, most).
+        tip_shares: Shares of tips that are straight, a J, bent by 45 degrees, bent by 90 degrees; any sum.
+        place_shares: Shares of wires in a coronary branch, in a branch while the catheter has slipped back into the
+            aorta, just beyond the ostium, looped in the aortic root; any sum.
+        second_wire_probability: Share of runs with a second wire in the same coronary. Both are wire in the mask.
+        pulse_ms: Length of the X-ray pulse, (least, most), ms: a wire that moves meanwhile is smeared.
         noise_std: Quantum noise at the mean signal before the detector's blur, (least, most), in 1/255 of
-            intensity_max. Dose is its inverse square.
+            intensity_max. Dose goes with its inverse square.
+        structure_std: Fixed pattern left by the detector's gain calibration, at the mean signal, (least, most), in
+            1/255 of intensity_max. It doesn't move with the table.
+        lag: Share of a frame's detector signal that is the frame before's, (least, most).
+        recursion: Share of a displayed frame that is the displayed frame before, (least, most): the console's
+            temporal filter. 0 is none.
         kept_range: Share of the chest's large-scale attenuation differences left in the picture, (least,
             most): wedge filters and the console's equalisation take the rest and leave fine detail as it is.
+        texture: Strength of lung vessels, airways and other fine anatomy, (least, most); at 1 a lung vessel
+            attenuates as soft tissue does.
         scatter_ratio: Scattered to primary radiation behind the patient, (least, most).
         blur_px: Standard deviation of the detector's point spread, px.
         mean_level: Mean signal that the exposure control keeps, (least, most), fraction of intensity_max.
+        blade_level: Signal beneath the collimator's blades, (least, most), relative to the mean signal.
         contrast_probability: Share of runs with a puff of contrast agent.
         distractor_probability: Chance of each kind of wire-like distractor: ECG lead, pacing lead, surgical
             clips, sternal wires.
@@ -51,14 +68,25 @@ class PhantomConfig:
     fps: float = 15.0
     heart_hz: tuple[float, float] = (0.9, 1.5)
     breath_mm: tuple[float, float] = (0.0, 10.0)
-    wire_mu: tuple[float, float] = (1.2, 7.5)
+    panning_probability: float = 0.15
+    panning_mm_s: tuple[float, float] = (4.0, 30.0)
+    wire_mu: tuple[float, float] = (0.8, 6.0)
     tip_density: tuple[float, float] = (1.3, 2.0)
-    noise_std: tuple[float, float] = (4.5, 8.5)
-    kept_range: tuple[float, float] = (0.3, 0.45)
+    tip_shares: tuple[float, float, float, float] = (0.3, 0.2, 0.3, 0.2)
+    place_shares: tuple[float, float, float, float] = (0.75, 0.09, 0.08, 0.08)
+    second_wire_probability: float = 0.0
+    pulse_ms: tuple[float, float] = (3.0, 8.0)
+    noise_std: tuple[float, float] = (2.0, 6.5)
+    structure_std: tuple[float, float] = (0.2, 0.8)
+    lag: tuple[float, float] = (0.01, 0.04)
+    recursion: tuple[float, float] = (0.0, 0.15)
+    kept_range: tuple[float, float] = (0.25, 0.42)
+    texture: tuple[float, float] = (1.1, 2.1)
     scatter_ratio: tuple[float, float] = (0.4, 1.0)
     blur_px: float = 0.5
     mean_level: tuple[float, float] = (0.44, 0.52)
-    contrast_probability: float = 0.2
+    blade_level: tuple[float, float] = (0.2, 0.6)
+    contrast_probability: float = 0.3
     distractor_probability: float = 0.25
     intensity_max: int = 255
 
@@ -69,16 +97,22 @@ class PhantomConfig:
             self._demand(int(getattr(self, key)) >= least, key, f">= {least}")
         for key in ("spacing_mm", "fps"):
             self._demand(getattr(self, key) > 0, key, "> 0")
-        self._demand(0 < self.blur_px <= 1, "blur_px", "0 < blur_px <= 1")
+        self._demand(0 < self.blur_px <= 2, "blur_px", "0 < blur_px <= 2")
         self._demand(1 <= self.intensity_max <= 65535, "intensity_max", "1..65535")
-        for key in ("contrast_probability", "distractor_probability"):
-            self._demand(0 <= getattr(self, key) <= 1, key, "0..1")
         for field in fields(self):
-            pair = getattr(self, field.name)
-            if isinstance(pair, tuple | list):
-                self._demand(len(pair) == 2 and 0 <= pair[0] <= pair[1], field.name, "0 <= least <= most")
+            value = getattr(self, field.name)
+            if field.name.endswith("_probability"):
+                self._demand(0 <= value <= 1, field.name, "0..1")
+            elif field.name.endswith("_shares"):
+                fair = len(value) == 4 and min(value) >= 0 and sum(value) > 0
+                self._demand(fair, field.name, "four numbers, none negative, not all 0")
+            elif isinstance(value, tuple | list):
+                self._demand(len(value) == 2 and 0 <= value[0] <= value[1], field.name, "0 <= least <= most")
         for key in ("view_mm", "heart_hz", "wire_mu", "tip_density"):
             self._demand(getattr(self, key)[0] > 0, key, "> 0")
+        for key, most in (("lag", 0.5), ("recursion", 0.9), ("blade_level", 1.0)):
+            self._demand(getattr(self, key)[1] <= most, key, f"<= {most}")
+        self._demand(self.pulse_ms[1] * self.fps <= 1000, "pulse_ms", "at most the time between two frames")
         self._demand(self.mean_level[0] > 0 and self.mean_level[1] < 1, "mean_level", "between 0 and 1")
 
     def _demand(self, holds: bool, key: str, expected: str) -> None:

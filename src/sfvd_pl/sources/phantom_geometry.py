@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
-Array = npt.NDArray[np.float64]
-Image = npt.NDArray[np.float32]
+from sfvd_pl.sources.phantom_exact import PX_GRID, Array, Image, arc_length, at_length, dot, lengths, on_grid
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class View:
 
     def project(self, points: Array) -> Array:
         """Pixel coordinates (..., 2), x then y, of points (..., 3)."""
-        plane = np.stack([points @ self.right, points @ self.down], axis=-1) - self.centre
+        plane = np.stack([dot(points, self.right), dot(points, self.down)], axis=-1) - self.centre
         pixels: Array = plane * self.px_per_mm + np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         return pixels
 
@@ -125,41 +123,87 @@ class Stroke:
     nearest: npt.NDArray[np.int64]
 
 
-def resample(points: Array, step: float) -> Array:
-    """Points (N, D) of a curve at equal steps of arc length in its first two axes, both ends kept."""
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points[:, :2], axis=0).T))])
-    count = max(2, int(np.ceil(along[-1] / step)) + 1)
-    at = np.linspace(0, along[-1], count)
-    return np.stack([np.interp(at, along, column) for column in points.T], axis=1)
+def resample(points: Array, step: float | Array) -> Array:
+    """Points (N, D) of a curve at steps of arc length in its first two axes (px), both ends kept.
+
+    Args:
+        points: (N, D), the first two columns x and y in px, the others anything that goes along.
+        step: Length of the steps, px; an array (N,) gives the step wanted at each point.
+
+    Returns:
+        (M, D) on the grid of places in the picture.
+    """
+    plane = arc_length(points[:, :2])
+    pace = np.broadcast_to(np.asarray(step, float), plane.shape)
+    turns = np.concatenate([[0.0], np.cumsum(np.diff(plane) * 2 / (pace[1:] + pace[:-1]))])
+    count = max(2, int(np.ceil(turns[-1] - 1e-9)) + 1)
+    return on_grid(at_length(points, turns, np.linspace(0, turns[-1], count)), PX_GRID)
 
 
-def stroke(samples: Array, height: int, width: int, reach: float) -> Stroke:
+def stroke(samples: Array, height: int, width: int, reach: float | Array) -> Stroke:
     """Find every pixel of an (H, W) frame within ``reach`` px of the sampled curve (N, 2), x then y.
 
-    Distance is to the nearest sample; sample the curve at a quarter of the width that matters.
+    Distance is to the nearest sample (the first one where two are equally near); sample the curve at a quarter of
+    the width that matters. ``reach`` may be an array (N,), for a curve of changing width.
     """
-    k = int(np.ceil(reach))
-    inside = ((samples > -k - 1) & (samples < np.array([width, height]) + k)).all(axis=1)
-    number = np.flatnonzero(inside)
+    reaches = np.broadcast_to(np.asarray(reach, float), len(samples))
+    windows = np.ceil(reaches).astype(np.int64)
+    low, high = -windows[:, None] - 1, np.array([width, height]) + windows[:, None]
+    number = np.flatnonzero(((samples > low) & (samples < high)).all(axis=1))
     if not len(number):
-        nothing = np.zeros(0, np.int64)
-        return Stroke(nothing, np.zeros(0), nothing)
-    cell = max(1, k // 3)  # candidates: every pixel around the coarse cells that the curve crosses
-    stride = width // cell + 2 * k + 4
-    coarse = np.floor(samples[number] / cell).astype(np.int64) + k + 2
-    row, column = np.divmod(np.unique(coarse @ np.array([1, stride])), stride)
-    around = np.arange(-k, k + cell + 1)
-    x = ((column - k - 2) * cell)[:, None, None] + around[None, None, :]
-    y = ((row - k - 2) * cell)[:, None, None] + around[None, :, None]
-    valid = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    seen = np.zeros(height * width, np.bool_)
-    seen[(y * width + x)[valid]] = True
-    index = np.flatnonzero(seen)
-    y, x = np.divmod(index, width)
-    tree = cKDTree(samples[number], balanced_tree=False, compact_nodes=False)
-    distance, nearest = tree.query(np.stack([x, y], axis=1), distance_upper_bound=reach)
-    hit = nearest < len(number)
-    return Stroke(index[hit], distance[hit], number[nearest[hit]])
+        return Stroke(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
+    place, windows = samples[number], windows[number]
+    base = np.floor(place).astype(np.int64)
+    corner = base.min(axis=0) - windows.max()
+    columns, rows = base.max(axis=0) - corner + windows.max() + 2
+    best = np.full(rows * columns, NOWHERE)
+    for k in np.unique(windows):
+        chosen = np.flatnonzero(windows == k)
+        start = (base[chosen] - corner) @ np.array([1, columns])
+        _offer(best, start, place[chosen] - base[chosen], number[chosen], int(k), int(columns))
+    top, left = max(-corner[1], 0), max(-corner[0], 0)
+    framed = best.reshape(rows, columns)[top : height - corner[1], left : width - corner[0]]
+    row, column = np.nonzero(framed != NOWHERE)
+    nearest = framed[row, column] & (MOST_SAMPLES - 1)
+    row, column = row + (top + corner[1]), column + (left + corner[0])
+    distance = lengths(np.stack([column - samples[nearest, 0], row - samples[nearest, 1]], axis=-1))
+    hit = distance < reaches[nearest]
+    return Stroke((row * width + column)[hit], distance[hit], nearest[hit])
+
+
+MOST_SAMPLES = 1 << 20
+NOWHERE = np.iinfo(np.int64).max
+
+
+def _offer(
+    best: npt.NDArray[np.int64],
+    start: npt.NDArray[np.int64],
+    part: Array,
+    number: npt.NDArray[np.int64],
+    k: int,
+    stride: int,
+) -> None:
+    """Lower ``best`` to the least (squared distance, sample) among the samples within k px of each pixel.
+
+    Both are packed into one integer, the squared distance in units of 2^-26 px^2, so that a minimum finds them.
+
+    Args:
+        best: Pixels of a picture ``stride`` wide.
+        start: (N,) the pixel at or before each sample.
+        part: (N, 2) what remains from there to the sample, 0..1, x then y.
+        number: (N,) the samples' numbers.
+        k: Window, px.
+        stride: Width of the picture, px.
+    """
+    around = np.arange(-k, k + 2)
+    x, y = around - part[:, :1], around - part[:, 1:]
+    key = (y * y)[:, :, None] + (x * x)[:, None, :]
+    key *= 2.0**26
+    packed = key.astype(np.int64)
+    packed *= MOST_SAMPLES
+    packed += number[:, None, None]
+    pixel = (start[:, None] + around * stride)[:, :, None] + around
+    np.minimum.at(best, pixel.reshape(-1), packed.reshape(-1))
 
 
 def tube_chord(distance: Array, radius: Array | float) -> Array:

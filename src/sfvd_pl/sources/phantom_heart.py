@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from sfvd_pl.sources.phantom_geometry import Array, Ellipsoid
+from sfvd_pl.sources.phantom_exact import MM_GRID, SHARE_GRID, Array, arc_length, at_length, lengths, on_grid
+from sfvd_pl.sources.phantom_geometry import Ellipsoid
 
 BRANCHES: dict[str, tuple[str, tuple[tuple[float, float], ...]]] = {
     # name: (which coronary, (azimuth, polar angle) waypoints in degrees). Azimuth 0 is the anterior groove
@@ -29,6 +30,7 @@ class Heart:
         frame: (3, 3) whose columns are the anterior, the left lateral and the base-to-apex direction.
         semi: (3,) semi-axes along those, mm.
         vessels: Branch name to (N, 3) centreline from ostium to end, 1 mm steps, patient axes.
+        twigs: Side branches: the branch they leave, how far from its ostium (mm), centreline (N, 3), 1 mm steps.
         contraction: Radial shortening at end systole, fraction.
         descent_mm: How far the valve plane moves to the apex at end systole.
         twist_rad: Rotation about the long axis at end systole.
@@ -38,6 +40,7 @@ class Heart:
     frame: Array
     semi: Array
     vessels: dict[str, Array]
+    twigs: tuple[tuple[str, int, Array], ...]
     contraction: float
     descent_mm: float
     twist_rad: float
@@ -60,7 +63,8 @@ class Heart:
         long_axis = 1 - systole * self.descent_mm / (2 * self.semi[2])
         local = np.array([[c, -s, 0], [s, c, 0], [0, 0, long_axis]])
         shift = self.frame[:, 2] * systole * self.descent_mm / 2 + systole * self.swing_mm
-        return self.frame @ local @ self.frame.T, shift + 0.6 * breath_mm * np.array([0.0, -0.25, 1.0])
+        shift = shift + 0.6 * breath_mm * np.array([0.0, -0.25, 1.0])
+        return on_grid(self.frame @ local @ self.frame.T, SHARE_GRID), on_grid(shift, MM_GRID)
 
 
 def make_heart(rng: np.random.Generator) -> Heart:
@@ -80,6 +84,11 @@ def make_heart(rng: np.random.Generator) -> Heart:
         frame,
         semi,
         vessels,
+        tuple(
+            _twig(rng, frame, semi, name, vessels[name])
+            for name in BRANCHES
+            for _ in range(rng.integers(2, 5))
+        ),
         contraction=rng.uniform(0.05, 0.12),
         descent_mm=rng.uniform(5, 11),
         twist_rad=rng.uniform(0.03, 0.14),
@@ -107,7 +116,26 @@ def _branch(
     ostium = OSTIA[side] * semi
     points = np.concatenate([ostium[None], surface])
     smooth = elastic_curve(_by_arc_length(points, 1.0), 7.0, 1.0)
-    return _by_arc_length(smooth, 1.0) @ frame.T
+    return on_grid(_by_arc_length(smooth, 1.0) @ frame.T, MM_GRID)
+
+
+def _twig(
+    rng: np.random.Generator, frame: Array, semi: Array, name: str, vessel: Array
+) -> tuple[str, int, Array]:
+    """A side branch of 15 to 45 mm that leaves a branch at 30 to 70 degrees and runs over the heart's surface."""
+    start = int(rng.uniform(0.25, 0.85) * len(vessel))
+    place, ahead = vessel[start], vessel[start] - vessel[start - 3]
+    out = frame @ ((frame.T @ place) / semi**2)
+    ahead, out = ahead / lengths(ahead), out / lengths(out)
+    angle = np.deg2rad(rng.uniform(30, 70)) * rng.choice([-1.0, 1.0])
+    way = np.cos(angle) * ahead + np.sin(angle) * np.cross(out, ahead)
+    s = np.arange(0.0, rng.uniform(15, 45))[:, None]
+    wander = np.cumsum(np.cumsum(rng.normal(0, 0.025, (len(s), 1)), axis=0), axis=0)
+    points = (place + way * s + np.cross(out, way) * (wander - wander[0])) @ frame
+    radius = np.sqrt(((points / semi) ** 2).sum(axis=1, keepdims=True))
+    along = np.linspace(0, 1, len(s))[:, None]
+    points *= 1 + along**0.5 * (1.02 / radius - 1)  # it leaves the vessel as it lies and ends on the surface
+    return name, start, on_grid(points @ frame.T, MM_GRID)
 
 
 def _rounded(knots: Array) -> Array:
@@ -118,9 +146,8 @@ def _rounded(knots: Array) -> Array:
 
 
 def _by_arc_length(points: Array, step: float) -> Array:
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    at = np.linspace(0, along[-1], int(along[-1] / step) + 1)
-    return np.stack([np.interp(at, along, column) for column in points.T], axis=1)
+    along = arc_length(points)
+    return at_length(points, along, np.linspace(0, along[-1], int(along[-1] / step) + 1))
 
 
 def elastic_curve(course: Array, stiffness_mm: float, step_mm: float) -> Array:
@@ -128,7 +155,8 @@ def elastic_curve(course: Array, stiffness_mm: float, step_mm: float) -> Array:
 
     Minimises bending energy plus the walls' elastic energy, sum |D2 p|^2 l^4/h^4 + sum |p - course|^2: a
     beam on an elastic (Winkler) foundation with characteristic length l = ``stiffness_mm`` and point spacing
-    h = ``step_mm``. Normal equations are pentadiagonal. Ends are free.
+    h = ``step_mm``. Normal equations are pentadiagonal. Ends are free. The solution is refined once, which takes it
+    to the last digits on every machine, and put on the grid of places in the body.
     """
     n = len(course)
     weight = (stiffness_mm / step_mm) ** 4
@@ -140,8 +168,13 @@ def elastic_curve(course: Array, stiffness_mm: float, step_mm: float) -> Array:
     bands[0, 2:] = 1.0
     bands *= weight
     bands[2] += 1.0
-    solved: Array = solveh_banded(bands, course)
-    return solved
+    solved = solveh_banded(bands, course)
+    curvature = np.diff(solved, 2, axis=0) * weight
+    missing = course - solved
+    missing[:-2] -= curvature
+    missing[1:-1] += 2 * curvature
+    missing[2:] -= curvature
+    return on_grid(solved + solveh_banded(bands, missing), MM_GRID)
 
 
 def systole_curve(time_s: Array, rate_hz: float, phase: float) -> Array:

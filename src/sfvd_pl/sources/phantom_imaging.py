@@ -1,4 +1,4 @@
-"""From attenuation to detector values: beam, scatter, collimator, exposure control, blur, noise, digits."""
+"""From attenuation to detector values: beam, scatter, collimator, exposure control, blur, noise, lag, digits."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,14 @@ import numpy.typing as npt
 from scipy import fft
 from scipy.ndimage import gaussian_filter, zoom
 
-from sfvd_pl.sources.phantom_geometry import Image, View
+from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.phantom_exact import Array, Image, attenuate, normal, on_grid
+from sfvd_pl.sources.phantom_geometry import View
+
+READOUT = 0.003
+"""Electronic noise, unit of intensity_max."""
+STEADY = 0.03
+"""Share of the temporal noise variance that may be missing from a run's first frame."""
 
 
 @dataclass(frozen=True)
@@ -18,76 +25,125 @@ class Detector:
         gain: Detector value of an unattenuated ray, in units of 1 = intensity_max.
         field: (H, W) 0..1 open part of the collimator.
         scatter: (H, W) scattered radiation relative to an unattenuated ray.
+        veil: (H, W) what the blades show, unit of intensity_max.
+        pattern: (H, W) fixed pattern, a factor around 1.
         noise_std: Quantum noise at ``level``, unit of intensity_max.
         level: Signal at which ``noise_std`` holds.
-        readout_std: Electronic noise, unit of intensity_max.
         blur_px: Point spread, standard deviation, px.
+        lag: Share of the signal before in the detector's signal.
+        recursion: Share of the displayed frame before in the displayed frame.
         intensity_max: Largest value.
     """
 
     gain: float
     field: Image
     scatter: Image
+    veil: Image
+    pattern: Image
     noise_std: float
     level: float
-    readout_std: float
     blur_px: float
+    lag: float
+    recursion: float
     intensity_max: int
 
-    def expose(self, path: Image, rng: np.random.Generator) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    def expose(
+        self, path: Image, rng: np.random.Generator, memory: "Memory"
+    ) -> npt.NDArray[np.uint8 | np.uint16]:
         """One frame (H, W) from attenuation along each ray (Beer-Lambert), with noise of its own.
 
         Quantum noise has a variance proportional to the signal (Poisson, by its Gaussian limit) and is
         spread by the scintillator together with it. The small electronic noise is drawn together with it.
+        Lag and the console's temporal filter are recursive: a share of the frame before stays. Before the
+        first frame the same picture stood for long.
         """
-        signal = np.exp(-path)
+        signal = attenuate(path)
         signal *= self.field
         signal += self.scatter
         signal *= np.float32(self.gain)
         grain = signal * np.float32(self.noise_std**2 / self.level)
-        grain += np.float32(self.readout_std**2)
+        grain += np.float32(READOUT**2)
         np.sqrt(grain, out=grain)
-        grain *= rng.standard_normal(signal.shape, np.float32)
+        if memory.empty:
+            memory.start(spread(signal, self.blur_px))
+            for _ in range(memory_frames(max(self.lag, self.recursion))):
+                memory.pass_on(spread(signal + grain * normal(rng, signal.shape), self.blur_px), self)
+        grain *= normal(rng, signal.shape)
         signal += grain
-        signal = spread(signal, self.blur_px)
-        signal *= np.float32(self.intensity_max)
-        np.rint(signal, out=signal)
-        np.clip(signal, 0, self.intensity_max, out=signal)
-        return signal.astype(np.uint8) if self.intensity_max <= 255 else signal.astype(np.uint16)
+        shown = memory.pass_on(spread(signal, self.blur_px), self) * self.pattern
+        shown += self.veil
+        shown *= np.float32(self.intensity_max)
+        np.rint(shown, out=shown)
+        np.clip(shown, 0, self.intensity_max, out=shown)
+        return shown.astype(np.uint8 if self.intensity_max <= 255 else np.uint16)
 
 
-def make_detector(
-    rng: np.random.Generator,
-    path: Image,
-    view: View,
-    *,
-    scatter_ratio: float,
-    level: float,
-    noise_std: float,
-    blur_px: float,
-    intensity_max: int,
-) -> Detector:
+class Memory:
+    """What detector and console keep of the frames before."""
+
+    def __init__(self) -> None:
+        self._read: Image | None = None
+        self._shown: Image | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been exposed yet."""
+        return self._read is None
+
+    def start(self, signal: Image) -> None:
+        """Begin with a signal (H, W) that has stood for long."""
+        self._read = self._shown = signal
+
+    def pass_on(self, signal: Image, detector: Detector) -> Image:
+        """The displayed frame (H, W) after a new signal (H, W), which may be overwritten."""
+        assert self._read is not None and self._shown is not None
+        self._read = _mixed(signal, self._read, detector.lag)
+        self._shown = _mixed(self._read, self._shown, detector.recursion)
+        return self._shown
+
+
+def _mixed(new: Image, old: Image, share: float) -> Image:
+    return new if share == 0 else np.asarray(new + np.float32(share) * (old - new))
+
+
+def memory_frames(share: float) -> int:
+    """Frames after which a recursive filter has reached its temporal noise but for ``STEADY`` of the variance."""
+    return 0 if share == 0 else int(np.ceil(np.log(STEADY) / (2 * np.log(share))))
+
+
+def make_detector(rng: np.random.Generator, path: Image, view: View, config: PhantomConfig) -> Detector:
     """Collimate, and set the exposure from a run's first attenuation ``path`` (H, W)."""
+    scatter_ratio, level = rng.uniform(*config.scatter_ratio), rng.uniform(*config.mean_level)
+    noise_std, structure_std = rng.uniform(*config.noise_std) / 255, rng.uniform(*config.structure_std) / 255
+    lag, recursion = rng.uniform(*config.lag), rng.uniform(*config.recursion)
+    blades = rng.uniform(*config.blade_level) * level
     field = collimator(rng, view)
-    primary = np.exp(-path) * field
+    primary = attenuate(path) * field
     step = max(1, min(view.height, view.width) // 48)
     coarse = primary[::step, ::step]
-    wide = gaussian_filter(coarse, 0.22 * min(coarse.shape), mode="constant")
+    wide = gaussian_filter(coarse.astype(np.float64), 0.22 * min(coarse.shape), mode="constant")
     wide = zoom(wide, np.divide(primary.shape, coarse.shape), order=1, mode="nearest", grid_mode=True)
-    local = (0.5 * wide + 0.5 * primary.mean()) * scatter_ratio
+    local = (0.5 * wide + 0.5 * primary.mean(dtype=np.float64)) * scatter_ratio
     total = primary + local
-    gain = level * float(field.sum()) / float((total * field).sum())
+    gain = level * float(field.sum(dtype=np.float64)) / float((total * field).sum())
     top = float(np.quantile(total[field > 0.5], 0.99)) * gain
     gain *= min(1.0, 0.93 / top)
+    veil = np.maximum(blades - gain * local, 0) * np.clip((1 - field) / (1 - LEAK), 0, 1)
+    pattern = 1 + np.float32(structure_std / level) * normal(rng, field.shape)
     return Detector(
-        gain, field, local.astype(np.float32), noise_std, level, 0.003, blur_px, intensity_max
+        gain, field, local.astype(np.float32), veil.astype(np.float32), pattern, noise_std, level,
+        config.blur_px, lag, recursion, config.intensity_max,
     )  # fmt: skip
+
+
+LEAK = 0.03
+"""Share of the beam that passes the collimator's blades."""
 
 
 def collimator(rng: np.random.Generator, view: View) -> Image:
     """Open part (H, W) of a rectangular collimator with rounded corners and a soft edge; leaks 3 %."""
     size = min(view.height, view.width)
-    inset = np.where(rng.uniform(size=4) < 0.4, rng.uniform(0.0, 0.07, 4), -0.05) * size
+    inset = np.where(rng.uniform(size=4) < 0.4, rng.uniform(0.0, 0.10, 4), -0.05) * size
     soft = 0.006 * size + 0.4
     x, y = np.arange(view.width), np.arange(view.height)
     horizontal = np.minimum(x - inset[0], view.width - 1 - inset[1] - x)
@@ -97,17 +153,26 @@ def collimator(rng: np.random.Generator, view: View) -> Image:
     b = np.maximum(corner - vertical, 0)[:, None]
     edge = np.minimum(horizontal[None, :], vertical[:, None])
     depth = np.where((a > 0) & (b > 0), corner - np.hypot(a, b), edge)
-    return np.asarray(0.03 + 0.97 / (1 + np.exp(-depth / soft)), np.float32)
+    return np.asarray(LEAK + (1 - LEAK) / (1 + np.exp(-depth / soft)), np.float32)
 
 
 def spread(image: Image, std_px: float) -> Image:
-    """Separable three-tap blur [a, 1 - 2a, a] with variance 2a = std^2, edges repeated."""
-    a = np.float32(min(std_px * std_px / 2, 1 / 3))
-    for _ in (0, 1):  # each pass blurs the rows' axis and transposes
-        before = np.concatenate([image[:1], image[:-1]])
-        after = np.concatenate([image[1:], image[-1:]])
-        image = (a * (before + after) + (1 - 2 * a) * image).T
+    """Separable three-tap blur [a, 1 - 2a, a] with variance 2a = std^2, edges repeated; several where it is wide."""
+    passes = max(1, int(np.ceil(std_px * std_px / 0.5)))
+    a = np.float32(std_px * std_px / passes / 2)
+    for _ in range(passes):
+        padded = np.concatenate([image[:1], image, image[-1:]])
+        image = _weighted(padded[:-2], padded[1:-1], padded[2:], a)
+        padded = np.concatenate([image[:, :1], image, image[:, -1:]], axis=1)
+        image = _weighted(padded[:, :-2], padded[:, 1:-1], padded[:, 2:], a)
     return image
+
+
+def _weighted(before: Image, middle: Image, after: Image, a: np.float32) -> Image:
+    out = before + after
+    out *= a
+    out += middle * (1 - 2 * a)
+    return np.asarray(out)
 
 
 def fine_structure(seed: int, shape: tuple[int, int], size_px: float, slope: float) -> Image:
@@ -119,13 +184,15 @@ def fine_structure(seed: int, shape: tuple[int, int], size_px: float, slope: flo
     rng = np.random.default_rng(seed)
     rows, columns = (fft.next_fast_len(side, real=True) for side in shape)
     fy, fx = fft.fftfreq(rows)[:, None], fft.rfftfreq(columns)[None, :]
-    f = np.hypot(fy, fx).astype(np.float32)
-    power = (1.0 + (f * size_px) ** 2) ** (-slope / 2) * np.exp(-0.5 * (f * 4.0) ** 2)
-    field: Image = fft.irfft2(
-        fft.rfft2(rng.standard_normal((rows, columns), np.float32)) * power, s=(rows, columns)
-    )
-    field = field[: shape[0], : shape[1]]
-    return np.asarray((field - field.mean()) / field.std(), np.float32)
+    squared = fy * fy + fx * fx
+    power = (1.0 + squared * size_px**2) ** (-slope / 2) * np.exp(-8.0 * squared)
+    noise = normal(rng, (rows, columns)).astype(np.float64)
+    field: Array = fft.irfft2(fft.rfft2(noise) * power, s=(rows, columns))[: shape[0], : shape[1]]
+    return on_grid((field - field.mean()) / field.std(), FIELD_GRID).astype(np.float32)
+
+
+FIELD_GRID = 2.0**-10
+"""Grid of the values of :func:`fine_structure`."""
 
 
 def shifted(image: Image, dy: float, dx: float, height: int, width: int) -> Image:

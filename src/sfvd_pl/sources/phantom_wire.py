@@ -1,30 +1,35 @@
-"""The guidewire: an elastic rod in a coronary branch, moved by heart, breath and hand, and its pixels."""
+"""The guidewire: an elastic rod with a shaped tip, moved by heart, breath and hand, and the pixels it darkens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sfvd_pl.sources.phantom_geometry import Array, View, resample, stroke, tube_chord
-from sfvd_pl.sources.phantom_heart import Heart, elastic_curve, systole_curve
+from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.phantom_course import PLACES, Catheter, course
+from sfvd_pl.sources.phantom_exact import MM_GRID, Array, arc_length, at_length, dot, lengths, on_grid
+from sfvd_pl.sources.phantom_geometry import View, resample, stroke, tube_chord
+from sfvd_pl.sources.phantom_heart import BRANCHES, Heart, elastic_curve
 
 TIP_COIL_MM = 25.0
 """Length of the radiopaque coil at the end of a coronary guidewire, mm (commonly 20-30)."""
+TIPS = ("straight", "J", "45", "90")
 
 
 @dataclass(frozen=True)
-class Drive:
-    """What moves in a run, frame by frame.
+class Tip:
+    """The shape an operator has given the wire's end.
 
     Args:
-        systole: (T,) contraction 0..1.
-        breath_mm: (T,) diaphragm towards the head, mm.
-        inserted_mm: (T,) length of wire beyond the catheter's end, mm.
+        length_mm: How much of the end is shaped.
+        turn_rad: Angle between the end's direction and the wire's.
+        bend_mm: Length over which the turn is made, from the shaped part's beginning on: all of it for a J.
     """
 
-    systole: Array
-    breath_mm: Array
-    inserted_mm: Array
+    length_mm: float = 0.0
+    turn_rad: float = 0.0
+    bend_mm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,21 @@ class Wire:
     """A guidewire's make and place.
 
     Args:
-        branch: Which coronary branch it lies in.
+        branch: Which coronary branch it lies in, or lies before.
+        place: One of ``PLACES``.
         stiffness_mm: Characteristic bending length, see ``elastic_curve``.
-        hook_mm: (3,) sideways displacement of the shaped tip's end, mm.
+        tip: Shape of its end.
+        sideways: (3,) to which side the tip bends and a loop falls; its length is the loop's radius, mm.
+        offset_mm: (3,) how far it lies from the vessel's axis, mm: two wires in one vessel lie side by side.
         radius_px: Half of its diameter as projected, px.
     """
 
     branch: str
+    place: str
     stiffness_mm: float
-    hook_mm: Array
+    tip: Tip
+    sideways: Array
+    offset_mm: Array
     radius_px: float
 
 
@@ -73,59 +84,103 @@ class Shadow:
     covered: npt.NDArray[np.bool_]
 
 
-def make_drive(
-    rng: np.random.Generator,
-    frames: int,
-    fps: float,
-    heart_hz: tuple[float, float],
-    breath: tuple[float, float],
-) -> Drive:
-    """Draw heart rate and phase, breathing, and the operator's hand.
+def make_tip(rng: np.random.Generator, shares: Sequence[float]) -> Tip:
+    """Draw a tip: straight, a J, or bent by about 45 or 90 degrees, each in its share of the wires.
 
-    The hand holds still in half of the runs and otherwise advances or retracts at up to 20 mm/s.
+    Inside a vessel the wall straightens a tip somewhat; that is in the range of the angles.
     """
-    time = np.arange(frames) / fps
-    systole = systole_curve(time, rng.uniform(*heart_hz), rng.uniform())
-    depth, rate, phase = rng.uniform(*breath), rng.uniform(0.18, 0.35), rng.uniform()
-    breathing = depth * 0.5 * (np.cos(2 * np.pi * (rate * time + phase)) - 1.0)
-    inserted = np.full(frames, rng.uniform(50, 105))
-    if rng.uniform() < 0.5:
-        speed, pace = rng.uniform(4, 20) * rng.choice([-1.0, 1.0]), rng.uniform(0.5, 1.5)
-        feed = speed * np.sin(np.pi * (pace * time + rng.uniform())) ** 2 / fps
-        inserted = np.maximum(inserted + np.cumsum(feed), 40.0)
-    return Drive(systole, breathing, inserted)
+    kind = TIPS[int(np.searchsorted(np.cumsum(shares)[:-1], rng.uniform() * sum(shares), side="right"))]
+    a, b = rng.uniform(), rng.uniform()
+    if kind == "straight":
+        return Tip()
+    if kind == "J":
+        turn, radius = np.deg2rad(140 + 60 * a), 1.2 + 1.6 * b
+        return Tip(float(turn * radius), float(turn), float(turn * radius))
+    middle = float(kind)
+    return Tip(2.5 + 4.0 * b, float(np.deg2rad(middle * (0.75 + 0.45 * a))), 1.5)
 
 
-def make_wire(rng: np.random.Generator, branches: tuple[str, ...], radius_px: float) -> Wire:
-    """Draw a wire's branch, stiffness and tip shape."""
-    hook = rng.normal(size=3)
-    hook *= rng.uniform(0.0, 3.5) / np.linalg.norm(hook)
-    return Wire(str(rng.choice(branches)), rng.uniform(2.5, 5.0), hook, radius_px)
+def make_wire(rng: np.random.Generator, config: PhantomConfig, radius_px: float) -> Wire:
+    """Draw a wire's branch, place, stiffness and tip."""
+    place = PLACES[int(np.searchsorted(np.cumsum(config.place_shares)[:-1],
+                                       rng.uniform() * sum(config.place_shares), side="right"))]  # fmt: skip
+    branch = str(rng.choice(tuple(BRANCHES)))
+    stiffness, tip = rng.uniform(2.5, 5.0), make_tip(rng, config.tip_shares)
+    return Wire(branch, place, stiffness, tip, _sideways(rng), np.zeros(3), radius_px)
 
 
-def wire_points(heart: Heart, wire: Wire, drive: Drive, frame: int) -> tuple[Array, Array]:
+def second_wire(rng: np.random.Generator, config: PhantomConfig, first: Wire) -> Wire:
+    """Draw another wire beside the first: half a millimetre off in the same branch, or in one of the same coronary."""
+    side = BRANCHES[first.branch][0]
+    branch = str(rng.choice([name for name, (which, _) in BRANCHES.items() if which == side]))
+    off = _sideways(rng)
+    off = off / lengths(off) * rng.uniform(0.4, 0.9)
+    stiffness, tip = rng.uniform(2.5, 5.0), make_tip(rng, config.tip_shares)
+    place = "tree" if first.place == "ostium" else first.place
+    return Wire(branch, place, stiffness, tip, _sideways(rng), on_grid(off, MM_GRID), first.radius_px)
+
+
+def _sideways(rng: np.random.Generator) -> Array:
+    way = rng.normal(size=3)
+    return on_grid(way / lengths(way) * rng.uniform(5.0, 9.0), MM_GRID)
+
+
+def wire_points(
+    heart: Heart,
+    wire: Wire,
+    catheter: Catheter,
+    motion: tuple[Array, Array],
+    inserted_mm: float,
+    torque_rad: float,
+) -> tuple[Array, Array]:
     """Points (N, 3) of the wire beyond the catheter in one frame, and their length to the tip (N,), mm.
 
-    The branch is moved with the heart, an elastic rod is laid into it and cut at the inserted length,
-    measured on the rod itself: the wire neither stretches nor shrinks as the heart beats, its tip slides in
-        the vessel instead.
+    The course moves with the heart, an elastic rod is laid into it and cut at the inserted length, measured on the
+    rod itself: the wire neither stretches nor shrinks as the heart beats, its tip slides in the vessel instead.
+
+    Args:
+        heart: The heart at rest.
+        wire: The wire.
+        catheter: The catheter it comes from.
+        motion: The heart's matrix and shift, see ``Heart.deformation``.
+        inserted_mm: Length of wire beyond the catheter's end.
+        torque_rad: Turn about its axis.
     """
-    matrix, shift = heart.deformation(float(drive.systole[frame]), float(drive.breath_mm[frame]))
-    course = heart.vessels[wire.branch] @ matrix.T + shift
-    rod = elastic_curve(course, wire.stiffness_mm, 1.0)
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(rod, axis=0), axis=1))])
-    tip = min(float(drive.inserted_mm[frame]), float(along[-1]))
-    at = np.linspace(0, tip, int(tip) + 2)
-    points = np.stack([np.interp(at, along, column) for column in rod.T], axis=1)
-    bend = np.clip(1 - (tip - at) / 9.0, 0, 1) ** 2
-    return points + bend[:, None] * wire.hook_mm, tip - at
+    way = course(wire.place, wire.sideways, catheter, heart, wire.branch, *motion)
+    if wire.offset_mm.any():
+        way = way + np.minimum(np.arange(len(way)) / 10, 1)[:, None] * wire.offset_mm
+    rod = elastic_curve(way, wire.stiffness_mm, 1.0)
+    along = arc_length(rod)
+    tip = min(inserted_mm, float(along[-1]))
+    shaped = min(wire.tip.length_mm, tip / 2)
+    at = np.linspace(0, tip - shaped, int(tip - shaped) + 2)
+    points = at_length(rod, along, at)
+    if shaped > 0:
+        bent = _bend(points, wire, shaped, torque_rad)
+        points = np.concatenate([points, bent])
+        at = np.concatenate([at, tip - shaped + np.linspace(0, shaped, len(bent) + 1)[1:]])
+    return on_grid(points, MM_GRID), tip - at
+
+
+def _bend(points: Array, wire: Wire, length: float, torque_rad: float) -> Array:
+    """The shaped end (M, 3) that goes on from the rod's last point, in quarters of a millimetre."""
+    ahead = points[-1] - points[-3]
+    ahead = ahead / lengths(ahead)
+    side = wire.sideways - ahead * dot(wire.sideways, ahead)
+    side = side / max(float(lengths(side)), 1e-6)
+    side = np.cos(torque_rad) * side + np.sin(torque_rad) * np.cross(ahead, side)
+    count = max(4, int(4 * length))
+    middle = (np.arange(count) + 0.5) / count * length
+    turn = wire.tip.turn_rad * np.clip(middle / wire.tip.bend_mm, 0, 1)
+    steps = np.cos(turn)[:, None] * ahead + np.sin(turn)[:, None] * side
+    return np.asarray(points[-1] + np.cumsum(steps, axis=0) * (length / count))
 
 
 def trace_wire(points: Array, to_tip_mm: Array, view: View, radius_px: float) -> Trace:
     """Project a wire (N, 3) and sample it finely enough for its width."""
     flat = view.project(points)
-    length3 = np.linalg.norm(np.diff(points, axis=0), axis=1) * view.px_per_mm
-    length2 = np.hypot(*np.diff(flat, axis=0).T)
+    length3 = lengths(np.diff(points, axis=0)) * view.px_per_mm
+    length2 = lengths(np.diff(flat, axis=0))
     slant = length3 / np.maximum(length2, length3 / 4.0)  # a wire seen end-on darkens at most four-fold
     slant = np.append(slant, slant[-1])
     fine = resample(np.column_stack([flat, slant, to_tip_mm]), min(0.25, radius_px / 2))
@@ -138,3 +193,16 @@ def cast_shadow(trace: Trace, radius_px: float, height: int, width: int) -> Shad
     found = stroke(trace.samples, height, width, max(radius_px + 0.5, half))
     chord = tube_chord(found.distance, radius_px) * trace.slant[found.nearest]
     return Shadow(found.index, chord, trace.to_tip_mm[found.nearest], found.distance <= half)
+
+
+def smeared(shadow: Shadow, others: Sequence[Shadow]) -> Shadow:
+    """A shadow averaged with others of the same wire at other moments of the pulse; the label is the first's."""
+    every = (shadow, *others)
+    index = np.unique(np.concatenate([each.index for each in every]))
+    chord, to_tip, covered = np.zeros(len(index)), np.zeros(len(index)), np.zeros(len(index), np.bool_)
+    for each in reversed(every):
+        at = np.searchsorted(index, each.index)
+        chord[at] += each.chord_px / len(every)
+        to_tip[at] = each.to_tip_mm
+    covered[np.searchsorted(index, shadow.index)] = shadow.covered
+    return Shadow(index, chord, to_tip, covered)
