@@ -18,7 +18,7 @@ from PIL import Image
 from strange_recordings import Strange
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
-from sfvd_pl.errors import SourceError
+from sfvd_pl.errors import ArtifactError, SourceError
 from sfvd_pl.sources import SplitConfig, import_jobs
 from sfvd_pl.sources import importing as module
 from sfvd_pl.sources.import_config import ImportConfig
@@ -168,12 +168,27 @@ def test_what_changed_is_read_anew(tree: Path, tmp_path: Path, monkeypatch: pyte
     assert len(again(ImportConfig(workers=1, polarity="keep"))) == 1
 
 
+def test_a_full_disk_is_no_recordings_fault(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, clip: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(import_jobs, "save_part", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        run(tree, tmp_path / "s.h5", ImportConfig(workers=1, keep_going=True))
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="can't be written"):
+        run(tree, tmp_path / "file" / "s.h5")
+
+
 def test_two_imports_of_one_name(tree: Path, tmp_path: Path) -> None:
     with module._claimed(tmp_path / ".s.h5.import"), pytest.raises(SourceError, match="another import"):
         run(tree, tmp_path / "s.h5")
     run(tree, tmp_path / "s.h5")
     before = (tmp_path / "s.h5").read_bytes()
-    with pytest.raises(SourceError, match="exists already"):
+    with pytest.raises(ArtifactError, match="exists already"):
         run(tree, tmp_path / "s.h5")
     assert (tmp_path / "s.h5").read_bytes() == before
     run(tree, tmp_path / "s.h5", overwrite=True)
@@ -336,6 +351,11 @@ def test_a_dicom_files_patient_and_a_folders(tree: Path, tmp_path: Path, make_cl
     write_dicom(tree / "p3" / "IM2", make_clip("x", "z").image, elements={"SOPInstanceUID": "1.2.3"})
     with pytest.raises(SourceError, match="only the former say whose they are"):
         run(tree, tmp_path / "s.h5")
+    (tmp_path / "who.csv").write_text("path,patient\np3/IM2,eve\np3/s,eve\n")
+    run(tree, tmp_path / "t.h5", ImportConfig(workers=1, patients=tmp_path / "who.csv"))  # what it was told
+    (tmp_path / "who.csv").write_text("path,patient\np3/s,eve\n")
+    with pytest.raises(SourceError, match=r"bare\.npy in p3"):
+        run(tree, tmp_path / "s.h5", ImportConfig(workers=1, patients=tmp_path / "who.csv"))
     (tmp_path / "who.csv").write_text("path,patient\np3,eve\nscan/IM1,eve\n")
     run(tree, tmp_path / "s.h5", ImportConfig(workers=1, patients=tmp_path / "who.csv"))
     artifact = Artifact.open(tmp_path / "s.h5")
@@ -357,6 +377,29 @@ def test_settings_that_are_none(settings: dict[str, Any]) -> None:
     with pytest.raises(SourceError) as caught:
         ImportConfig(**settings)
     assert caught.value.key == next(iter(settings))
+
+
+@pytest.mark.skipif("SFVD_SHARED_DATA" not in os.environ, reason="real recordings, where they are at hand")
+def test_real_recordings(tmp_path: Path) -> None:
+    shared = Path(os.environ["SFVD_SHARED_DATA"])
+    tree = tmp_path / "data"
+    tree.mkdir()
+    for patient in sorted((shared / "wires").iterdir()):
+        (tree / patient.name).symlink_to(patient)
+    (tree / "cine").symlink_to(shared / "cine_unlabelled")
+    (tree / "phantom").symlink_to(shared / "xa_dicom")
+    summary = run(tree, tmp_path / "s.h5", ImportConfig(workers=2))
+    artifact = Artifact.open(tmp_path / "s.h5")
+    names = [str(name) for name in artifact.column("clips/name")]
+    assert summary.skipped == () and summary.clips == 24 + 2 + 3 and verify(tmp_path / "s.h5") == []
+    for name in names:
+        folder, row = tree / name, names.index(name)
+        height, width = (int(artifact.column(f"clips/{side}")[row]) for side in ("height", "width"))
+        for kind, key in (("images", "image"), ("masks", "wire_mask")):
+            for k, path in enumerate(sorted((folder / kind).glob("*"))):
+                written = artifact.clip_rows(f"frames/{key}", row)[k, :height, :width]
+                original = np.asarray(Image.open(path).convert("L"))
+                assert np.array_equal(written, original if key == "image" else original > 0), path
 
 
 # -- parts -------------------------------------------------------------------------------------------------------
@@ -405,3 +448,6 @@ def test_a_key_knows_what_decides_a_part(tmp_path: Path) -> None:
     assert len({key, part_key(second, {"a": 1}), part_key(first, {"a": 2})}) == 3
     first.file.write_text("more")
     assert part_key(first, {"a": 1}) != key
+    first.file.unlink()
+    with pytest.raises(SourceError, match="has gone"):
+        part_key(first, {"a": 1})

@@ -1,5 +1,6 @@
 """What is found in a tree, under which name, and whose it is."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -152,4 +153,42 @@ def test_a_bad_recording_can_be_passed_over(tmp_path: Path) -> None:
     scan = scan_source(tmp_path, problem=lambda name, error: told.append((name, error)))
     assert [r.name for r in scan.recordings] == ["p1/a"] and [name for name, _ in told] == ["p1/b"]
     with pytest.raises(SourceError, match="can't be read"):
+        scan_source(tmp_path)
+
+
+def test_what_holds_no_recordings_can_be_passed_over_too(tmp_path: Path) -> None:
+    stack(tmp_path / "p1" / "a.npy")
+    stack(tmp_path / "loose.npy")
+    (tmp_path / "p2").mkdir()
+    (tmp_path / "p3" / "r1").mkdir(parents=True)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "p3" / "r1" / "0.png")
+    told: list[tuple[str, str]] = []
+    scan = scan_source(tmp_path, problem=lambda name, error: told.append((name, error.message)))
+    assert [r.name for r in scan.recordings] == ["p1/a"]
+    assert [name for name, _ in told] == ["p3/r1", "p2", "loose"]
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    stack(tmp_path / "p1" / "a.npy").rename(tmp_path / "p1" / os.fsdecode(b"\xff.npy"))
+    with pytest.raises(SourceError, match="isn't text") as caught:
+        scan_source(tmp_path)
+    str(caught.value).encode()
+    told: list[str] = []
+    stack(tmp_path / "p1" / "b.npy")
+    assert len(scan_source(tmp_path, problem=lambda name, _: told.append(name))) == 1
+    "".join(told).encode()
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack(tmp_path / "p1" / "a.npy")
+    stack(tmp_path / "p2" / "b.npy")
+    real = Path.iterdir
+
+    def guarded(self: Path) -> object:
+        if self.name == "p1":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    with pytest.raises(SourceError, match="Permission denied"):
         scan_source(tmp_path)

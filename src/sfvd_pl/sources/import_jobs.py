@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from sfvd_pl.errors import SfvdError, SourceError
+from sfvd_pl.errors import ArtifactError, SfvdError, SourceError
 from sfvd_pl.sources.labels_match import inner
 from sfvd_pl.sources.meta import Meta
 from sfvd_pl.sources.parts import Part, save_part
@@ -45,8 +45,22 @@ class Job:
                 found=f"{type(error).__name__}: {str(error)[:200]}",
                 remedy="export it again, or pass --keep_going true to leave it out",
             ) from error
-        save_part(self.path, clip)
+        try:
+            save_part(self.path, clip)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         return Part(self.path, clip.frame_shape, clip.intensity_max, bool(clip.annotated.any()), clip.origin)
+
+
+def cannot_write(path: Path, error: OSError) -> ArtifactError:
+    """The error of a folder or disk that takes nothing more; no recording's fault."""
+    return ArtifactError(
+        "what was read can't be written",
+        file=path,
+        expected="room for all clips twice, for a while",
+        found=error.strerror or str(error),
+        remedy="make room or choose another place, and run the same command again: it goes on",
+    )
 
 
 def _attempt(job: Job) -> Part | SfvdError:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sfvd_pl.errors import SfvdError, SourceError
+from sfvd_pl.errors import ArtifactError, SfvdError, SourceError
 from sfvd_pl.sources.dicom import DicomRun, default_salt
 from sfvd_pl.sources.frames import Run
 from sfvd_pl.sources.import_config import ImportConfig
-from sfvd_pl.sources.import_jobs import Job, outcomes
+from sfvd_pl.sources.import_jobs import Job, cannot_write, outcomes
 from sfvd_pl.sources.labels import Labelled, attach_labels
 from sfvd_pl.sources.labels_files import Drawing
 from sfvd_pl.sources.labels_match import inner
@@ -77,10 +77,10 @@ def import_source(
     Raises:
         SourceError: A recording can't be imported (unless ``keep_going``), none can, there are no labels at all, or
             too few patients.
-        ArtifactError: The artifact exists.
+        ArtifactError: The artifact exists, or can't be written.
     """
     if out.is_dir() or (out.exists() and not overwrite):
-        raise SourceError(
+        raise ArtifactError(
             "the artifact exists already", file=out, remedy="choose another name, or pass --overwrite true"
         )
     bad: list[Skipped] = []
@@ -100,7 +100,8 @@ def import_source(
             out, Parts(parts), split=split, seed=seed, config={"import": recorded}, overwrite=overwrite,
             progress=progress,
         )  # fmt: skip
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in folder.glob("*.npz"):
+            path.unlink()
     left_out = {skipped.name for skipped in bad}
     kept = [recording for recording in scan.recordings if recording.name not in left_out]
     warnings = (*summary.warnings, *_notes(kept, parts, scan, config))
@@ -146,20 +147,29 @@ def has_labels(recording: Recording) -> bool:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder of parts, for this process alone.
+    """The folder of parts, for this process alone; one without parts is removed in the end.
 
     Raises:
         SourceError: Another import writes the same artifact.
+        ArtifactError: Nothing can be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SourceError(
                 "another import is writing this artifact", file=folder, remedy="wait for it, or choose another name"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if not any(folder.glob("*.npz")):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_all(
@@ -180,7 +190,7 @@ def _read_all(
         for job, outcome in outcomes(todo, min(config.processes, len(todo))):
             bar.update()
             if isinstance(outcome, SfvdError):
-                if not config.keep_going:
+                if not config.keep_going or isinstance(outcome, ArtifactError):
                     raise outcome
                 bad.append(Skipped(job.recording.name, outcome))
             else:

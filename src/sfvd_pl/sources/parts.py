@@ -38,10 +38,16 @@ def part_key(recording: Recording, settings: Mapping[str, Any]) -> str:
     Args:
         recording: Its name, and of each file path, size and time of change.
         settings: How it is read; JSON types only.
+
+    Raises:
+        SourceError: A file has gone.
     """
     files = []
     for path in recording.files:
-        about = path.stat()
+        try:
+            about = path.stat()
+        except OSError as error:
+            raise SourceError("a file has gone", file=path, found=error.strerror, remedy="start again") from error
         files.append([str(path.absolute()), about.st_size, about.st_mtime_ns])
     content = {"name": recording.name, "files": files, "settings": dict(settings), "code": _code()}
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:32]

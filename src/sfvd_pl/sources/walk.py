@@ -65,23 +65,52 @@ def scan_source(
             found="nothing",
             remedy="give the folder that holds the patients",
         )
-    walk = _Walk(root)
+    told = problem or _raise
+    walk = _Walk(root, told)
     used: set[str] = set()
     recordings: dict[str, Recording] = {}
     for found in walk.found:
-        name, patient = patients.name(found.where, found.path, used)
         try:
+            name, patient = patients.name(found.where, found.path, used)
+            _check_text(name, found.path)
             _add(recordings, found.scan(found.path, name, patient), name)
         except SfvdError as error:
-            if problem is None:
-                raise
-            problem(name, error)
+            told(_printable(found.where), error)
+        except OSError as error:
+            told(_printable(found.where), _unreadable(found.path, error))
     if walk.dicom:
         _add_dicom(recordings, walk, patients, used, dicom or DicomConfig(), salt or default_salt(), problem)
     _check_used(patients, used)
     if not recordings and problem is None:
         raise _nothing(root, walk)
     return Scan(root, tuple(recordings[name] for name in sorted(recordings, key=name_key)), tuple(walk.ignored))
+
+
+def _raise(name: str, error: SfvdError) -> None:
+    raise error
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    where = error.filename or path
+    return SourceError("it can't be read", file=where, expected="a file or folder", found=error.strerror or str(error))
+
+
+def _printable(where: PurePosixPath) -> str:
+    return str(where).encode("utf-8", "replace").decode()
+
+
+def _check_text(name: str, path: Path) -> None:
+    """A name that isn't Unicode can neither be written to an artifact nor be printed."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            "a name that isn't text",
+            file=str(path).encode("utf-8", "replace").decode(),
+            expected="UTF-8",
+            found=ascii(name),
+            remedy="rename the file or folder",
+        ) from error
 
 
 def _add(recordings: dict[str, Recording], recording: Recording, name: str) -> None:
@@ -114,18 +143,21 @@ def _add_dicom(
         problem(f"{DICOM_FILE}{path.relative_to(walk.root) if path.is_relative_to(walk.root) else path}", error)
 
     runs = scan_dicom(walk.dicom, config, salt, on_error=None if problem is None else refused)
-    others = {found.where.parts[0]: found for found in walk.found if len(found.where.parts) > 1}
+    others: dict[str, list[Found]] = {}
+    for found in walk.found:
+        if len(found.where.parts) > 1 and patients.listed(found.where, found.path, used) is None:
+            others.setdefault(found.where.parts[0], []).append(found)
     for run in runs:
         path = run.files[0]
         where = PurePosixPath(*path.relative_to(walk.root).parts) if path != walk.root else PurePosixPath(path.name)
         listed = patients.listed(where.with_name(stem(path)), path, used)
         beside = others.get(where.parts[0]) if listed is None and len(where.parts) > 1 else None
-        if beside is not None and patients.listed(beside.where, beside.path, used) is None and not patients.anyone:
+        if beside and not patients.anyone:
             raise SourceError(
                 "a patient's folder holds DICOM files and others, and only the former say whose they are",
                 file=path,
                 expected="DICOM files apart from other recordings, or all of the folder in the list of patients",
-                found=f"{beside.path.name} in {where.parts[0]} as well",
+                found=f"{beside[0].path.name} in {where.parts[0]} as well",
                 remedy=f"say who it is with --patients FILE, a CSV file with a line {where.parts[0]},PATIENT",
             )
         recording: Recording = run if listed is None else _renamed(run, listed)
@@ -161,11 +193,13 @@ def _check_used(patients: Patients, used: set[str]) -> None:
 class _Walk:
     """One pass over a tree."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, problem: Problem) -> None:
         self.root = root
+        self.problem = problem
         self.found: list[Found] = []
         self.dicom: list[Path] = []
         self.ignored: list[Path] = []
+        self.refused: set[str] = set()
         if root.is_dir():
             self._folder(root, PurePosixPath(), (os.path.realpath(root),))
             if not any(found.path == root for found in self.found):  # the folder isn't itself a run
@@ -180,19 +214,26 @@ class _Walk:
             return
         folders: list[Path] = []
         files: list[Path] = []
-        for path in sorted(folder.iterdir(), key=natural_key):
+        try:
+            listed = sorted(folder.iterdir(), key=natural_key)
+        except OSError as failure:
+            self.problem(_printable(where), _unreadable(folder, failure))
+            return
+        for path in listed:
             if not path.name.startswith("."):
                 (folders if path.is_dir() else files).append(path)
         for path in files:
             self._file(path, where / stem(path))
         if len(where.parts) >= 2 and any(path.suffix.lower() in PICTURES for path in files):
-            raise SourceError(
+            error = SourceError(
                 "pictures that belong to no run",
                 file=folder,
                 expected="a folder images/ that holds the run's pictures",
                 found=f"no folder images/, but {files[0].name} and others",
                 remedy=LAYOUT,
             )
+            self.problem(_printable(where), error)
+            self.refused.add(where.parts[0])
         for path in folders:
             real = os.path.realpath(path)
             if real not in above and len(above) < MAX_DEPTH:
@@ -210,17 +251,18 @@ class _Walk:
     def _check_patients(self) -> None:
         """A patient's folder without any recording is a mistake, not an empty patient."""
         seen = {found.where.parts[0] for found in self.found}
-        seen |= {path.relative_to(self.root).parts[0] for path in self.dicom}
+        seen |= {path.relative_to(self.root).parts[0] for path in self.dicom} | self.refused
         for folder in _folders(self.root):
             if seen and folder.name not in seen:
                 below = [path for path in self.ignored if folder in path.parents]
-                raise SourceError(
+                error = SourceError(
                     "the patient has no runs",
                     file=folder,
                     expected="<run>/images/*.png, or a DICOM, video, NIfTI or .npy file",
                     found=_described(below) or "nothing",
                     remedy=LAYOUT,
                 )
+                self.problem(_printable(PurePosixPath(folder.name)), error)
 
 
 def listed_files(folder: Path) -> Iterator[Path]:
