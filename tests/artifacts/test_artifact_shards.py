@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from artifact_samples import columns_of, generated, provenance, wire_masks, write_artifact
 
-from sfvd_pl.artifacts import Artifact, Kind, ShardSet, content_hash, verify
+from sfvd_pl.artifacts import Artifact, Kind, ShardSet, content_hash, verify, verify_shards
 from sfvd_pl.errors import ArtifactError
 
 GATE = ("clips/accepted", "clips/reject_reason", "clips/gate_dice")
@@ -282,3 +283,78 @@ def test_masks_follow_their_clips_when_the_order_changes(tmp_path: Path) -> None
     for row, sample_id in enumerate((2, 0, 1)):
         expected = masks[edges[sample_id] : edges[sample_id + 1]]
         np.testing.assert_array_equal(merged.clip_rows("frames/wire_mask", row), expected)
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """A folder that holds every shard it is to hold: samples 0 to 6 in three shards."""
+    shards = shard_set(tmp_path)
+    shards.expect(range(7))
+    for ids in ([0, 1, 2], [3, 4], [5, 6]):
+        shards.write(ids, batch(ids))
+    return tmp_path / "shards"
+
+
+def test_a_whole_folder_of_shards_holds(full: Path) -> None:
+    assert verify_shards(full) == []
+
+
+def test_a_missing_shard_is_named(full: Path) -> None:
+    next(full.glob("shard-00000003*")).unlink()
+    assert verify_shards(full) == ["samples: expected 7; missing 2: 3 to 4"]
+    next(full.glob("shard-00000005*")).unlink()
+    assert verify_shards(full) == ["samples: expected 7; missing 4: 3 to 6"], "also at the end"
+
+
+def test_swapped_shards_are_named(full: Path) -> None:
+    """Two shards under each other's names; one shard in the place of another."""
+    first, second, third = sorted(full.glob("shard-*.h5"))
+    content = second.read_bytes()
+    second.write_bytes(third.read_bytes())
+    third.write_bytes(content)
+    found = verify_shards(full)
+    assert [problem.split(":")[0] for problem in found] == [second.name, third.name]
+    assert "found those of shard-00000005-00000006.h5" in found[0]
+    second.write_bytes(first.read_bytes())
+    found = verify_shards(full)
+    assert f"{second.name}: sample 0: lies in {first.name} as well" in found
+    assert found[-1] == "samples: expected 7; missing 2: 5 to 6"
+
+
+@pytest.mark.parametrize("changes", [{"seed": 8}, {"parents": {"source": "b" * 64}}, {"patients": ("p9",)}])
+def test_a_shard_of_another_run_is_named(full: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    ShardSet(full, Kind.SYNTHETIC, provenance(**changes), intensity_max=255).write([3, 4], batch([3, 4]))
+    (problem,) = verify_shards(full)
+    assert problem.startswith(f"shard-00000003-00000004.h5: {next(iter(changes))}: this run has")
+
+
+def test_a_flipped_bit_or_a_cut_in_a_shard_is_named(full: Path) -> None:
+    path = sorted(full.glob("shard-*.h5"))[1]
+    whole = path.read_bytes()
+    place = h5py.File(path)["frames/image"].id.get_chunk_info(0).byte_offset
+    path.write_bytes(whole[: place + 3] + bytes([whole[place + 3] ^ 1]) + whole[place + 4 :])
+    (problem,) = verify_shards(full)
+    assert problem.startswith(f"{path.name}: frames/image: the content was changed")
+    path.write_bytes(whole[:-100])
+    found = verify_shards(full)
+    assert found[0].startswith(f"{path.name}: the file is truncated")
+    assert found[1] == "samples: expected 7; missing 2: 3 to 4"
+
+
+def test_an_edited_or_missing_manifest_is_named(full: Path) -> None:
+    manifest = full / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace("[0, 1, 2, 3, 4, 5, 6]", "[0, 1, 2, 3, 4]"))
+    (problem,) = verify_shards(full)
+    assert "content that doesn't fit its digest" in problem
+    for content in ("", "[]", "{}", '{"sha256": 3}', "[" * 100_000):
+        manifest.write_text(content)
+        (problem,) = verify_shards(full)
+        assert "doesn't say which shards it is to hold" in problem
+    manifest.unlink()
+    assert len(verify_shards(full)) == 1
+
+
+def test_removing_the_shards_removes_the_manifest(full: Path, tmp_path: Path) -> None:
+    shard_set(tmp_path).remove()
+    assert not full.exists()

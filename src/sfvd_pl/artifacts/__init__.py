@@ -18,6 +18,8 @@ This package is the only user of h5py.
 """
 
 from sfvd_pl.artifacts.lineage import mask_patients, refuse_seen, refuse_seen_by, require_source
+from sfvd_pl.artifacts.manifest import verify_shards
+from sfvd_pl.artifacts.parents import file_hash, find_parents
 from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash
 from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
 from sfvd_pl.artifacts.shards import ShardSet
@@ -39,9 +41,12 @@ __all__ = [
     "canonical_json",
     "config_hash",
     "content_hash",
+    "file_hash",
+    "find_parents",
     "mask_patients",
     "refuse_seen",
     "refuse_seen_by",
     "require_source",
     "verify",
+    "verify_shards",
 ]

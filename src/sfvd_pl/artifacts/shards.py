@@ -1,6 +1,5 @@
 """Making an artifact in shards: what is done survives a stop, and the whole is put together at the end."""
 
-import hashlib
 import logging
 import os
 import warnings
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sfvd_pl.artifacts.provenance import Provenance, config_hash
+from sfvd_pl.artifacts.manifest import MANIFEST, PATTERN, foreign, identity, shard_name, write_manifest
+from sfvd_pl.artifacts.provenance import Provenance
 from sfvd_pl.artifacts.rules import Array
 from sfvd_pl.artifacts.schema import GENERATED_KINDS, SCHEMAS, Kind
 from sfvd_pl.artifacts.store import BLOCK_BYTES, Artifact
@@ -19,8 +19,6 @@ from sfvd_pl.artifacts.writer import ArtifactWriter, ShardWriter
 from sfvd_pl.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
-
-_PATTERN = "shard-*.h5"
 
 
 class ShardSet:
@@ -55,6 +53,11 @@ class ShardSet:
         self.kind = Kind(kind)
         self.provenance = provenance
         self.intensity_max = int(intensity_max)
+        self._identity = identity(provenance, self.intensity_max)
+
+    def expect(self, sample_ids: Sequence[int]) -> Path:
+        """Write down which samples the folder is to hold, so that ``verify_shards`` can name a missing shard."""
+        return write_manifest(self.folder, self.kind, self._identity, [int(i) for i in sample_ids])
 
     def write(self, sample_ids: Sequence[int], columns: Mapping[str, Array | Sequence[str]]) -> Path:
         """Write one shard, at once or not at all; one that holds the same samples is replaced.
@@ -72,7 +75,7 @@ class ShardSet:
             ArtifactError: values that break the schema, or that contradict ``sample_ids``.
         """
         ids = [int(sample_id) for sample_id in sample_ids]
-        path = self.folder / _shard_name(ids)
+        path = self.folder / shard_name(ids)
         table = {**columns, "clips/sample_id": np.array(ids, dtype=np.int64)}
         if "clips/sample_id" in columns and list(columns["clips/sample_id"]) != ids:
             raise ArtifactError(
@@ -158,7 +161,7 @@ class ShardSet:
         """Remove every shard, also rejected and partial ones, and the folder if nothing else lies in it."""
         if not self.folder.is_dir():
             return
-        for pattern in (_PATTERN, f"{_PATTERN}.rejected*", f".{_PATTERN}.partial-*"):
+        for pattern in (PATTERN, f"{PATTERN}.rejected*", f".{PATTERN}.partial-*", MANIFEST, f".{MANIFEST}.partial-*"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
@@ -180,10 +183,10 @@ class ShardSet:
     def _shards(self) -> list[Artifact]:
         """Whole shards of this run, in the order of their names; others are set aside."""
         found = []
-        for path in sorted(self.folder.glob(_PATTERN)):
+        for path in sorted(self.folder.glob(PATTERN)):
             try:
                 shard = Artifact.open_shard(path, self.kind)
-                problems = self._foreign(shard) or check_artifact(shard, deep=False)
+                problems = foreign(self._identity, shard) or check_artifact(shard, deep=False)
                 shard.close()
             except ArtifactError as error:
                 problems = [str(error)]
@@ -192,22 +195,6 @@ class ShardSet:
             else:
                 found.append(shard)
         return found
-
-    def _foreign(self, shard: Artifact) -> list[str]:
-        """How a shard's origin differs from this run's."""
-        ours = self.provenance
-        pairs = {
-            "config_hash": (config_hash(ours.config), shard.attrs.get("config_hash")),
-            "seed": (ours.seed, shard.attrs.get("seed")),
-            "parents": (ours.parents, shard.parents),
-            "patients": (ours.patients, shard.patients),
-            "intensity_max": (self.intensity_max, shard.attrs.get("intensity_max")),
-        }
-        return [
-            f"{name}: this run has {expected}; the shard has {found}"
-            for name, (expected, found) in pairs.items()
-            if expected != found
-        ]
 
     def _deeply_whole(self, shard: Artifact) -> bool:
         try:
@@ -340,18 +327,6 @@ def _runs(shards: list[Artifact], places: list[tuple[int, int]]) -> Iterator[tup
 def _starts(lengths: Array) -> Array:
     """First row of each clip when the clips follow one another."""
     return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-
-
-def _shard_name(ids: list[int]) -> str:
-    """Name from the first and last id; other than consecutive ids are told apart by a digest of the list."""
-    if not ids or min(ids) < 0:
-        raise ArtifactError(
-            "a shard needs sample ids", key="sample_ids", expected="at least one id, none negative", found=ids
-        )
-    name = f"shard-{ids[0]:08d}-{ids[-1]:08d}"
-    if ids != list(range(ids[0], ids[0] + len(ids))):
-        name += f"-{hashlib.sha256(str(ids).encode()).hexdigest()[:8]}"
-    return f"{name}.h5"
 
 
 def _set_aside(path: Path, problems: list[str]) -> None:

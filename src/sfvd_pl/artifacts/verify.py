@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from sfvd_pl.artifacts.hashing import ColumnDigest
+from sfvd_pl.artifacts.parents import check_parents
 from sfvd_pl.artifacts.provenance import config_hash
 from sfvd_pl.artifacts.rules import Array, check_table, check_values
 from sfvd_pl.artifacts.schema import Column
-from sfvd_pl.artifacts.store import Artifact, content_hash
+from sfvd_pl.artifacts.store import Artifact
 from sfvd_pl.errors import ArtifactError
 
 
@@ -43,7 +44,7 @@ def verify(
         with Artifact.open(path) as artifact:
             return [
                 *check_artifact(artifact, deep=deep, progress=progress),
-                *_check_parents(artifact, parents or {}),
+                *check_parents(artifact, parents or {}),
             ]
     except ArtifactError as error:
         return [str(error)]
@@ -161,17 +162,3 @@ def _check_annotated(masks: Array, annotated: Array, first: int) -> list[str]:
         return []
     row = first + int(drawn[0])
     return [f"frames/wire_mask: expected an empty mask where annotated is false; found pixels in row {row}"]
-
-
-def _check_parents(artifact: Artifact, parents: Mapping[str, Path]) -> list[str]:
-    problems = []
-    for name, path in parents.items():
-        try:
-            found = content_hash(path)
-        except ArtifactError as error:
-            problems.append(f"parents[{name!r}]: {error}")
-            continue
-        recorded = artifact.parents.get(name, "no parent of this name")
-        if recorded != found:
-            problems.append(f"parents[{name!r}]: made from {recorded}; {path} now holds {found}")
-    return problems

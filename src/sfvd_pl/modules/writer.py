@@ -41,6 +41,8 @@ class GenerationWriter(BasePredictionWriter):
         done = self.shards.done()
         # Every rank has to see the same shards before one of them writes the next.
         trainer.strategy.barrier("shards")
+        if trainer.is_global_zero:
+            self.shards.expect(datamodule.sample_ids)
         datamodule.pending = [i for i in datamodule.sample_ids if i not in done]
         if done:
             rank_zero_info(f"{len(done)} of {len(datamodule.sample_ids)} samples are there, going on with the rest")
