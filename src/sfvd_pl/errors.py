@@ -62,6 +62,10 @@ class SourceError(SfvdError):
     """A user's clips can't be read or can't make a data set."""
 
 
+class ExportError(SfvdError):
+    """An artifact can't be written in another format."""
+
+
 class ConfigError(SfvdError):
     """Settings contradict one another or the data."""
 

@@ -1,0 +1,34 @@
+"""PNG folders in the layout that ``sfvd data import`` reads: importing them gives the same clips."""
+
+from pathlib import Path
+
+from sfvd_pl.export.clips import Item
+from sfvd_pl.export.folder import clip_path, meta_of, write_json, write_png
+
+
+class FramesExport:
+    """``<patient>/<run>/images/00000.png``, ``masks/`` of the annotated frames (255 on the wire), ``meta.json``.
+
+    Args:
+        folder: To write into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, item: Item) -> None:
+        """Write one clip."""
+        clip, run = item.clip, clip_path(self.folder, item.clip)
+        (run / "images").mkdir(parents=True)
+        for k, frame in enumerate(clip.image):
+            write_png(run / "images" / f"{k:05d}.png", frame)
+        if clip.annotated.any():
+            (run / "masks").mkdir()
+        for k, mask in enumerate(clip.wire_mask):
+            if clip.annotated[k]:
+                write_png(run / "masks" / f"{k:05d}.png", mask * 255)
+        write_json(run / "meta.json", meta_of(clip, known_origin=not item.generated))
+
+    def finish(self) -> list[str]:
+        """Nothing belongs to all of them."""
+        return []
