@@ -192,12 +192,3 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "iterdir", guarded)
     with pytest.raises(SourceError, match="Permission denied"):
         scan_source(tmp_path)
-
-
-def test_within_a_run_only_deeper_runs_count(tmp_path: Path) -> None:
-    run = pictures(tmp_path / "p1" / "a")
-    pictures(run / "b" / "c")
-    stack(run / "previews" / "x.npy")
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(run / "previews" / "0.png")
-    (run / "images" / "images").mkdir()
-    assert names(tmp_path) == ["p1/a", "p1/a/b/c"]

@@ -1,4 +1,4 @@
-"""``sfvd data``: make a source artifact, check any artifact."""
+"""``sfvd data``: make a source artifact; check, show and export any artifact."""
 
 import sys
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sfvd_pl.artifacts import Artifact, verify
 from sfvd_pl.cli.compare import add_compare, compare
-from sfvd_pl.errors import ArtifactError
+from sfvd_pl.cli.export import export_parser, run_export
+from sfvd_pl.cli.inspect import run_show, run_verify, show_parser, verify_parser
 from sfvd_pl.sources.import_config import ImportConfig
 from sfvd_pl.sources.importing import import_source
 from sfvd_pl.sources.phantom import simulate_clips
@@ -27,7 +27,7 @@ def _output_arguments(parser: ArgumentParser) -> None:
 
 def build_parser() -> ArgumentParser:
     """The parser of ``sfvd data``."""
-    parser = ArgumentParser(prog="sfvd data", description="Make a source artifact; check any artifact.")
+    parser = ArgumentParser(prog="sfvd data", description="Make a source artifact; check, show and export any.")
     commands = parser.add_subcommands(required=True)
     simulate = ArgumentParser(description="Simulate clips with a physical phantom.")
     _output_arguments(simulate)
@@ -43,10 +43,10 @@ def build_parser() -> ArgumentParser:
     _output_arguments(imported)
     imported.add_class_arguments(ImportConfig, None)
     commands.add_subcommand("import", imported, help="make a source artifact from clips of any kind")
-    check = ArgumentParser(description="Check artifacts to the last byte.")
-    check.add_argument("files", type=Path, nargs="+", help="Artifacts of any kind.")
     add_compare(commands)
-    commands.add_subcommand("verify", check, help="check any artifact; exit status 0 only when it holds")
+    commands.add_subcommand("verify", verify_parser(), help="check any artifact; exit status 0 only when it holds")
+    commands.add_subcommand("show", show_parser(), help="summarise any artifact and draw a contact sheet")
+    commands.add_subcommand("export", export_parser(), help="write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM")
     return parser
 
 
@@ -55,8 +55,9 @@ def main(args: Sequence[str]) -> None:
     parser = build_parser()
     config = parser.parse_args(_with_underscores(args))
     chosen: Namespace = config[config.subcommand]
-    if config.subcommand == "verify":
-        _verify(chosen.files)
+    inspect = {"verify": run_verify, "show": run_show, "export": run_export}
+    if config.subcommand in inspect:
+        inspect[config.subcommand](chosen)
         return
     if config.subcommand == "compare":
         progress = sys.stderr.isatty()
@@ -98,18 +99,3 @@ def _with_underscores(args: Sequence[str]) -> list[str]:
                 arg = "--keep_going=true"
         out.append(arg)
     return out
-
-
-def _verify(files: list[Path]) -> None:
-    broken = 0
-    for path in files:
-        problems = verify(path, progress=sys.stderr.isatty())
-        if problems:
-            broken += 1
-            print(f"{path}: broken")
-            print("\n".join(f"  {problem}" for problem in problems))
-        else:
-            artifact = Artifact.open(path)
-            print(f"{path}: holds ({artifact.kind}, {artifact.n_clips} clips, {artifact.content_hash[:12]})")
-    if broken:
-        raise ArtifactError(f"{broken} of {len(files)} artifacts do not hold", remedy="see the lines above")

@@ -207,12 +207,11 @@ class _Walk:
         else:
             self._file(root, PurePosixPath(stem(root)))
 
-    def _folder(self, folder: Path, where: PurePosixPath, above: tuple[str, ...], *, in_run: bool = False) -> None:
-        """Look into a folder; within a run's, only for runs that lie deeper: whatever else is there is its own."""
-        is_run = (folder / "images").is_dir()
-        if is_run:
+    def _folder(self, folder: Path, where: PurePosixPath, above: tuple[str, ...]) -> None:
+        if (folder / "images").is_dir():
             inside = where if where.parts else PurePosixPath(folder.resolve().name or "run")
             self.found.append(Found(inside, folder, scan_run))
+            return
         folders: list[Path] = []
         files: list[Path] = []
         try:
@@ -223,7 +222,6 @@ class _Walk:
         for path in listed:
             if not path.name.startswith("."):
                 (folders if path.is_dir() else files).append(path)
-        files = [] if is_run or in_run else files
         for path in files:
             self._file(path, where / stem(path))
         if len(where.parts) >= 2 and any(path.suffix.lower() in PICTURES for path in files):
@@ -238,10 +236,8 @@ class _Walk:
             self.refused.add(where.parts[0])
         for path in folders:
             real = os.path.realpath(path)
-            if is_run and path.name in ("images", "masks"):
-                continue
             if real not in above and len(above) < MAX_DEPTH:
-                self._folder(path, where / path.name, (*above, real), in_run=is_run or in_run)
+                self._folder(path, where / path.name, (*above, real))
 
     def _file(self, path: Path, where: PurePosixPath) -> None:
         kind = _kind(path)

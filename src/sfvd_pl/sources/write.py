@@ -364,7 +364,7 @@ class _Table:
             if np.isfinite(row.visibility).any() and float(np.nanmedian(row.visibility)) < 0:
                 yield (
                     f"clip {row.name!r}: the labelled wire is brighter than its surroundings; "
-                    'if its grey values are inverted, say "inverted": true in its meta.json'
+                    "if the run's grey values are inverted, invert its pictures"
                 )
         for which in SPLITS:
             if not any(row.annotated and splits[row.patient] == which for row in self.clips):

@@ -1,0 +1,33 @@
+"""``sfvd data export``: an artifact in another format."""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from sfvd_pl.artifacts import Artifact
+from sfvd_pl.export import ExportConfig, export_artifact
+
+
+def export_parser() -> ArgumentParser:
+    """The parser of ``sfvd data export``."""
+    parser = ArgumentParser(
+        description="Write an artifact's clips in another format. Of synthetic clips only those that the gate "
+        "accepted, unless --rejected true. The folder is whole or not there; nothing is overwritten."
+    )
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
+    parser.add_argument("file", type=Path, help="An artifact with pictures: source, scenes, motions or synthetic.")
+    parser.add_argument("--out", type=Path, required=True, help="A new or empty folder.")
+    parser.add_class_arguments(ExportConfig, None)
+    return parser
+
+
+def run_export(chosen: Namespace) -> None:
+    """Export, and say what was done."""
+    settings = {field.name: chosen[field.name] for field in fields(ExportConfig)}
+    settings["clips"] = tuple(settings["clips"])
+    lines = export_artifact(
+        Artifact.open(chosen.file), chosen.out, ExportConfig(**settings), progress=sys.stderr.isatty()
+    )
+    print("\n  ".join(lines))
