@@ -241,21 +241,27 @@ def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
         scan(tmp_path / "a.dcm")
 
 
-def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    elements = {"PatientBirthDate": "sometime", "RescaleSlope": "much", "ContentDate": "x" * 99}
+def test_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elements = {"PatientBirthDate": "sometime", "PatientID": "x" * 99, "PatientName": "J\xf6rg"}
     path = tmp_path / "a.dcm"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
         try:
-            write_dicom(path, noise((2, 6, 8), 8), elements={k: v for k, v in elements.items() if k != "RescaleSlope"})
+            write_dicom(path, noise((2, 6, 8), 8), elements={"SpecificCharacterSet": "ISO_IR 100", **elements})
         finally:
             pydicom.config.settings.writing_validation_mode = None
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 999"))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read(path)
     assert not caught and capfd.readouterr() == ("", "")
     assert pydicom.config.settings.reading_validation_mode == pydicom.config.WARN, "as before"
+    name = scan(path)[0].name
+    monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.RAISE)
+    assert scan(path)[0].name == name, "whatever the settings are"
 
 
 @pytest.mark.skipif("SFVD_SHARED_DATA" not in os.environ, reason="real recordings, where they are at hand")

@@ -235,6 +235,60 @@ def test_sequences_without_end(tmp_path: Path) -> None:
     refuse(path)
 
 
+ITEM = b"\xfe\xff\x00\xe0\0\0\0\0"
+
+
+def sequence(tag: bytes, body: bytes, length: int | None) -> bytes:
+    """A sequence; None for one of undefined length."""
+    if length is None:
+        return tag + b"SQ\0\0\xff\xff\xff\xff" + body + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    return tag + b"SQ\0\0" + struct.pack("<L", length) + body
+
+
+@pytest.mark.parametrize(
+    ("pieces", "says"),
+    [
+        (lambda n: b"\x09\x00\x10\x10LO\0\0" * n, "elements, items and fragments"),
+        (lambda n: sequence(b"\x08\x00\x11\x11", ITEM * n, None), "elements, items and fragments"),
+        (lambda n: sequence(b"\x00\x52\x30\x92", ITEM * n, None), "elements, items and fragments"),
+        (lambda n: sequence(b"\x00\x52\x30\x92", ITEM * n, 8 * n), "PerFrameFunctionalGroupsSequence of"),
+    ],
+)
+def test_millions_of_pieces_are_not_taken_apart(
+    tmp_path: Path, pieces: Callable[[int], bytes], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = native(tmp_path / "x.dcm")
+    whole = path.read_bytes()
+    k = whole.index(b"\xe0\x7f\x10\x00OW")
+    path.write_bytes(whole[:k] + pieces(20) + whole[k:])
+    assert len(read(path)) == 2
+    monkeypatch.setattr("sfvd_pl.sources.dicom_stream.MAX_READS", 4000)
+    monkeypatch.setattr("sfvd_pl.sources.dicom_header._MAX_ITEMS", 4000)
+    path.write_bytes(whole[:k] + pieces(5000) + whole[k:])
+    assert says in str(refuse(path).found)
+
+
+def test_a_flood_of_fragments_is_not_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = noise((1, 128, 128), 8)
+    path = write_dicom(tmp_path / "x.dcm", values, syntax=uid.JPEGBaseline8Bit, frames=[jpeg(values[0])])
+    ds = pydicom.dcmread(path)
+    ds.PixelData = encapsulate([jpeg(values[0])], fragments_per_frame=5000)
+    ds.save_as(path)
+    assert len(read(path)) == 1
+    monkeypatch.setattr("sfvd_pl.sources.dicom_stream.MAX_READS", 4000)
+    assert "elements, items and fragments" in str(refuse(path).found)
+
+
+def test_a_value_too_long_to_be_meant(tmp_path: Path) -> None:
+    path = native(tmp_path / "x.dcm")
+    whole = path.read_bytes()
+    k = whole.index(b"\xe0\x7f\x10\x00OW")
+    steps = b"40\\" * 2**19
+    vector = b"\x18\x00\x65\x10UN\0\0" + struct.pack("<L", len(steps)) + steps
+    path.write_bytes(whole[:k] + vector + whole[k:])
+    assert np.isnan(read(path).fps)
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.dicom_geometry import Crop, angles_deg, crop_to_shutter, frame_rate, spacing_mm
-from sfvd_pl.sources.dicom_header import IDENTITY, Header, open_dicom, require_pydicom
+from sfvd_pl.sources.dicom_header import IDENTITY, Header, open_dicom
 from sfvd_pl.sources.dicom_identity import default_salt, patient_pseudonym, pseudonym
 from sfvd_pl.sources.dicom_layout import Layout, read_layout
 from sfvd_pl.sources.dicom_run import DicomConfig, DicomRun
+from sfvd_pl.sources.dicom_stream import require_pydicom
 from sfvd_pl.sources.dicom_values import ValueMap, value_map
 
 __all__ = ["DicomConfig", "DicomRun", "default_salt", "is_dicom", "scan_dicom"]

@@ -1,12 +1,8 @@
 """The header of a DICOM file, read with care: only the elements that are needed, nothing larger than the file."""
 
 import io
-import logging
 import math
-import re
 import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +10,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sfvd_pl.errors import SourceError
+from sfvd_pl.sources.dicom_stream import (
+    BIG_ENDIAN,
+    DEFLATED,
+    MAX_READS,
+    ClippedFile,
+    Unfolded,
+    inflate,
+    quiet,
+    read_meta,
+    require_pydicom,
+)  # fmt: skip
 
 IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 """Elements that are read to be hashed; no other trace of them leaves this package."""
@@ -35,14 +42,10 @@ ELEMENTS = (
 )
 """Every other element that is read. What isn't listed here or above is skipped unread."""
 
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 _PIXELS = {0x7FE00010: "PixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00008: "FloatPixelData"}
-_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")
-_SLACK = 64 * 2**20
-"""Room for the header of a deflated file, bytes."""
+_MAX_ITEMS, _MAX_SEQUENCE, _MAX_VALUE = 100_000, 8 * 2**20, 2**20
+"""Of a sequence that is wanted: items and bytes; bytes of any other value, which beyond counts as malformed."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Header:
     @property
     def is_little_endian(self) -> bool:
         """Order of the bytes of a number."""
-        return self.transfer_syntax != _BIG_ENDIAN
+        return self.transfer_syntax != BIG_ENDIAN
 
     def text(self, keyword: str) -> str:
         """A text; several values joined by backslashes."""
@@ -135,10 +138,16 @@ class Header:
         return found[0] if found and all(values == found[0] for values in found) else ()
 
 
+def small_value(dataset: Any, keyword: str) -> Any:
+    """The value of an element; None where it is missing or too long to be meant, which is seen before it is parsed."""
+    value = getattr(dataset.get_item(keyword), "value", None) if keyword in dataset else None
+    return None if isinstance(value, bytes) and len(value) > _MAX_VALUE else dataset.get(keyword)
+
+
 def text_of(dataset: Any, keyword: str) -> str:
     """A text of a dataset, see ``Header.text``."""
     try:
-        value = dataset.get(keyword)
+        value = small_value(dataset, keyword)
         several = isinstance(value, list | tuple) or type(value).__name__ == "MultiValue"
         return "\\".join(str(part) for part in value) if several else "" if value is None else str(value).strip()
     except Exception:
@@ -148,7 +157,7 @@ def text_of(dataset: Any, keyword: str) -> str:
 def numbers_of(dataset: Any, keyword: str) -> tuple[float, ...]:
     """Numbers of a dataset, see ``Header.numbers``."""
     try:
-        value = dataset.get(keyword)
+        value = small_value(dataset, keyword)
         if value is None or (isinstance(value, str | bytes) and not value):
             return ()
         several = isinstance(value, list | tuple) or type(value).__name__ == "MultiValue"
@@ -159,11 +168,23 @@ def numbers_of(dataset: Any, keyword: str) -> tuple[float, ...]:
 
 
 def items_of(dataset: Any, keyword: str) -> list[Any]:
-    """Items of a sequence, none where it is missing or malformed."""
+    """Items of a sequence, none where it is missing or malformed.
+
+    Raises:
+        ValueError: Taking it apart would take minutes.
+    """
+    value = getattr(dataset.get_item(keyword), "value", None) if keyword in dataset else None
+    if isinstance(value, bytes) and (len(value) > _MAX_SEQUENCE or _items_in(value) > _MAX_ITEMS):
+        raise ValueError(f"{keyword} of {len(value)} bytes and up to {_items_in(value)} items")
     try:
         return list(dataset.get(keyword) or [])
     except Exception:
         return []  # as above
+
+
+def _items_in(data: bytes) -> int:
+    """How many items a sequence holds at most, those of sequences within it included, in either order of bytes."""
+    return max(data.count(b"\xfe\xff\x00\xe0"), data.count(b"\xff\xfe\xe0\x00"))
 
 
 @contextmanager
@@ -178,13 +199,17 @@ def open_dicom(path: Path, limit: int) -> Iterator[tuple[BinaryIO, Header]]:
         SourceError: pydicom is missing, or the file can't be read as DICOM.
     """
     require_pydicom()
+    patience = None
     try:
-        with quiet(), _ClippedFile(path) as file:
+        with quiet(), ClippedFile(path) as file:
+            patience = file.patience
             yield _read(path, file, limit)
     except SourceError:
         raise
     except Exception as error:
         found = f"{type(error).__name__}: {error}"[:300] if str(error) else type(error).__name__
+        if patience is not None and patience.left < 0:
+            found = f"more than {MAX_READS} elements, items and fragments"
         raise SourceError(
             "the DICOM file can't be read",
             file=path,
@@ -194,68 +219,14 @@ def open_dicom(path: Path, limit: int) -> Iterator[tuple[BinaryIO, Header]]:
         ) from error
 
 
-def require_pydicom() -> None:
-    """Refuse by name where the library isn't installed.
-
-    Raises:
-        SourceError: pydicom is missing.
-    """
-    try:
-        import pydicom  # noqa: F401
-    except ImportError as error:
-        raise SourceError(
-            "reading DICOM needs pydicom", found=str(error), remedy="pip install 'sfvd-pl[dicom]'"
-        ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' comments on every oddity of a header; values are checked where they are used."""
-    from pydicom import config
-
-    settings, mode = config.settings, config.settings.reading_validation_mode
-    levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
-    for logger in levels:
-        logger.setLevel(logging.CRITICAL + 1)
-    settings.reading_validation_mode = config.IGNORE
-    try:
-        import gdcm
-
-        gdcm.Trace.DebugOff()
-        gdcm.Trace.WarningOff()
-        gdcm.Trace.ErrorOff()
-    except ImportError:
-        pass  # it is needed for some transfer syntaxes only
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
-        settings.reading_validation_mode = mode
-
-
-class _ClippedFile(io.BufferedReader):
-    """A file whose ``read`` never reserves more memory than the file has bytes left."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(str(path)))  # pydicom joins the name to a text
-        self._size = path.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, self._size - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left))
-
-
-def _read(path: Path, file: BinaryIO, limit: int) -> tuple[BinaryIO, Header]:
+def _read(path: Path, file: ClippedFile, limit: int) -> tuple[BinaryIO, Header]:
     from pydicom.datadict import tag_for_keyword
     from pydicom.filereader import read_dataset
     from pydicom.tag import BaseTag
     from pydicom.uid import UID
 
-    syntax, stored = _meta(path, file)
-    stream: BinaryIO = io.BytesIO(_inflate(path, file, limit)) if syntax == _DEFLATED else file
+    syntax, stored = read_meta(path, file)
+    stream: BinaryIO = Unfolded(inflate(path, file, limit), file.patience) if syntax == DEFLATED else file
     wanted = [BaseTag(tag) for name in (*IDENTITY, *ELEMENTS) if (tag := tag_for_keyword(name)) is not None]
     uid = UID(syntax)
     known = uid.is_transfer_syntax
@@ -267,75 +238,8 @@ def _read(path: Path, file: BinaryIO, limit: int) -> tuple[BinaryIO, Header]:
         specific_tags=list(wanted),
     )
     implicit = known and uid.is_implicit_VR
-    pixels = _pixel_element(stream, implicit, "<" if syntax != _BIG_ENDIAN else ">")
+    pixels = _pixel_element(stream, implicit, "<" if syntax != BIG_ENDIAN else ">")
     return stream, Header(path, dataset, syntax, stored == _DIRECTORY, pixels)
-
-
-def _meta(path: Path, file: BinaryIO) -> tuple[str, str]:
-    """Transfer syntax and stored class of the file's group 2; the file then stands at its dataset."""
-    start = file.read(132)
-    if start[128:] != b"DICM":
-        file.seek(0)
-        return _guess(path, start), ""
-    syntax = stored = ""
-    while len(head := file.read(8)) == 8:
-        group, element, vr, length = struct.unpack("<HH2sH", head)
-        if group != 2:
-            file.seek(-8, io.SEEK_CUR)
-            break
-        if vr in _LONG:
-            (length,) = struct.unpack("<L", file.read(4))
-        value = file.read(length)
-        text = value.decode("ascii", "replace").strip("\0 ")
-        syntax = text if element == 0x10 else syntax
-        stored = text if element == 0x02 else stored
-    if not re.fullmatch(r"[0-9.]{1,64}", syntax):
-        raise SourceError(
-            "the file doesn't say how it is encoded",
-            file=path,
-            key="TransferSyntaxUID",
-            expected="a UID",
-            found=syntax[:80] or "nothing",
-            remedy="export the file again",
-        )
-    return syntax, stored
-
-
-def _guess(path: Path, start: bytes) -> str:
-    """Transfer syntax of a file without preamble: it begins with an element of a low, even group."""
-    for mark, explicit, implicit in (("<", _EXPLICIT, _IMPLICIT), (">", _BIG_ENDIAN, "")):
-        if len(start) >= 8:
-            group, _, vr, _ = struct.unpack(f"{mark}HH2sH", start[:8])
-            syntax = explicit if re.fullmatch(rb"[A-Z]{2}", vr) else implicit
-            if group in (0x0008, 0x0010) and syntax:
-                return syntax
-    raise SourceError(
-        "this isn't a DICOM file",
-        file=path,
-        expected="DICM after 128 bytes, or a dataset without a preamble",
-        found="an empty file" if not start else repr(start[:8]),
-        remedy="leave it out",
-    )
-
-
-def _inflate(path: Path, file: BinaryIO, limit: int) -> bytes:
-    """Unfold a deflated dataset, no further than the limit."""
-    unfolder = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = unfolder.decompress(file.read(), limit + _SLACK)
-    if not unfolder.eof and not unfolder.unconsumed_tail:
-        raise SourceError(
-            "the deflated file is cut short", file=path, expected="its end", found="none", remedy="export it again"
-        )
-    if unfolder.unconsumed_tail:
-        raise SourceError(
-            "the deflated file unfolds to too much",
-            file=path,
-            key="max_clip_bytes",
-            expected=f"at most {limit + _SLACK} bytes",
-            found="more",
-            remedy="if the file is what you expect, raise max_clip_bytes",
-        )
-    return data
 
 
 def _pixel_element(stream: BinaryIO, implicit: bool, mark: str) -> PixelElement | None:

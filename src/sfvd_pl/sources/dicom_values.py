@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.clip import Intensity
-from sfvd_pl.sources.dicom_header import Header, items_of, numbers_of, text_of
+from sfvd_pl.sources.dicom_header import Header, items_of, numbers_of, small_value, text_of
 
 _INTENSITY: dict[str, Intensity] = {"LIN": "linear", "LOG": "log", "DISP": "display"}
 _PROPERTIES = ("FramePixelDataPropertiesSequence",)
@@ -188,7 +188,7 @@ def _lut(header: Header, item: Any, values: npt.NDArray[np.int64], signed: bool)
 
 def _entries(header: Header, item: Any, count: int) -> npt.NDArray[np.int64]:
     """Data of a LUT: numbers, or bytes that hold one or two of them a word."""
-    raw = item.get("LUTData")
+    raw = small_value(item, "LUTData")
     if isinstance(raw, bytes):
         mark = "<" if header.is_little_endian else ">"
         if len(raw) in (count, count + 1) and len(raw) < 2 * count:
