@@ -26,7 +26,8 @@ def detector(**changes: float) -> Detector:
     fields = {
         "noise_std": 0.02,
         "level": 0.5,
-        "blur_px": 1e-6,
+        "blur_px": 0.0,
+        "grain_px": 0.0,
         "lag": 0.0,
         "recursion": 0.0,
         "intensity_max": 65535,
@@ -81,6 +82,23 @@ def test_wider_blurs_keep_their_variance_and_the_mean(std: float) -> None:
     assert wide.min() >= 0 and wide.sum() == pytest.approx(1, abs=1e-5)
     for axis in (0, 1):
         assert (wide.sum(axis=axis) * offset**2).sum() == pytest.approx(std**2, rel=1e-3)
+
+
+def test_noise_reduction_blurs_the_noise_and_spares_the_signal() -> None:
+    """Blurs of 0.5 px for both and 0.7 px for noise alone: its spectrum is that of both, an edge's is that of one."""
+    path = np.zeros(SHAPE, np.float32)
+    path[:, 40:] = 1.0
+    noisy, clean = (
+        film(detector(blur_px=0.5, grain_px=0.7, noise_std=std), [path])[0] for std in (0.02, 0.0)
+    )
+    assert np.allclose(clean, film(detector(blur_px=0.5, noise_std=0.0), [path])[0])
+    grain = (noisy - clean)[:, :36]
+    tap = np.array([0.125, 0.75, 0.125])
+    kernel = np.convolve(tap, [0.245, 0.51, 0.245])
+    fresh = 0.02**2 * 0.9 / 0.5
+    assert grain.var() == pytest.approx(fresh * (kernel**2).sum() ** 2, rel=0.1)
+    near = np.corrcoef(grain[:, 1:].ravel(), grain[:, :-1].ravel())[0, 1]
+    assert near == pytest.approx((kernel[1:] * kernel[:-1]).sum() / (kernel**2).sum(), abs=0.05)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6])

@@ -36,6 +36,8 @@ class PhantomConfig:
         pulse_ms: Length of the X-ray pulse, (least, most), ms: a wire that moves meanwhile is smeared.
         noise_std: Quantum noise at the mean signal before the detector's blur, (least, most), in 1/255 of
             intensity_max. Dose goes with its inverse square.
+        grain_px: Further blur of the noise alone, standard deviation, px: what a console's noise reduction does, which
+            spares edges. 0 is none.
         structure_std: Fixed pattern left by the detector's gain calibration, at the mean signal, (least, most), in
             1/255 of intensity_max. It doesn't move with the table.
         lag: Share of a frame's detector signal that is the frame before's, (least, most).
@@ -76,7 +78,8 @@ class PhantomConfig:
     place_shares: tuple[float, float, float, float] = (0.75, 0.09, 0.08, 0.08)
     second_wire_probability: float = 0.0
     pulse_ms: tuple[float, float] = (3.0, 8.0)
-    noise_std: tuple[float, float] = (2.0, 6.5)
+    noise_std: tuple[float, float] = (3.0, 9.5)
+    grain_px: float = 0.7
     structure_std: tuple[float, float] = (0.2, 0.8)
     lag: tuple[float, float] = (0.01, 0.04)
     recursion: tuple[float, float] = (0.0, 0.15)
@@ -92,12 +95,17 @@ class PhantomConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that can't be simulated."""
-        lower = {"patients": 1, "clips_per_patient": 1, "frames": 1, "height": 32, "width": 32}
-        for key, least in lower.items():
-            self._demand(int(getattr(self, key)) >= least, key, f">= {least}")
+        for key in ("patients", "clips_per_patient", "frames"):
+            self._demand(getattr(self, key) >= 1, key, ">= 1")
+        for key in (
+            "height",
+            "width",
+        ):  # beyond that, squared distances don't fit the integers they are compared as
+            self._demand(32 <= getattr(self, key) <= 2048, key, "32..2048")
         for key in ("spacing_mm", "fps"):
             self._demand(getattr(self, key) > 0, key, "> 0")
         self._demand(0 < self.blur_px <= 2, "blur_px", "0 < blur_px <= 2")
+        self._demand(0 <= self.grain_px <= 2, "grain_px", "0..2")
         self._demand(1 <= self.intensity_max <= 65535, "intensity_max", "1..65535")
         for field in fields(self):
             value = getattr(self, field.name)

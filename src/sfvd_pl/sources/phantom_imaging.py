@@ -30,6 +30,7 @@ class Detector:
         noise_std: Quantum noise at ``level``, unit of intensity_max.
         level: Signal at which ``noise_std`` holds.
         blur_px: Point spread, standard deviation, px.
+        grain_px: Further blur of the noise alone, standard deviation, px.
         lag: Share of the signal before in the detector's signal.
         recursion: Share of the displayed frame before in the displayed frame.
         intensity_max: Largest value.
@@ -43,6 +44,7 @@ class Detector:
     noise_std: float
     level: float
     blur_px: float
+    grain_px: float
     lag: float
     recursion: float
     intensity_max: int
@@ -53,7 +55,8 @@ class Detector:
         """One frame (H, W) from attenuation along each ray (Beer-Lambert), with noise of its own.
 
         Quantum noise has a variance proportional to the signal (Poisson, by its Gaussian limit) and is
-        spread by the scintillator together with it. The small electronic noise is drawn together with it.
+        spread by the scintillator together with it. The small electronic noise is drawn together with it. The
+        console's noise reduction spreads noise alone: it tells noise from edges.
         Lag and the console's temporal filter are recursive: a share of the frame before stays. Before the
         first frame the same picture stood for long.
         """
@@ -67,9 +70,10 @@ class Detector:
         if memory.empty:
             memory.start(spread(signal, self.blur_px))
             for _ in range(memory_frames(max(self.lag, self.recursion))):
-                memory.pass_on(spread(signal + grain * normal(rng, signal.shape), self.blur_px), self)
+                noise = spread(grain * normal(rng, signal.shape), self.grain_px)
+                memory.pass_on(spread(signal + noise, self.blur_px), self)
         grain *= normal(rng, signal.shape)
-        signal += grain
+        signal += spread(grain, self.grain_px)
         shown = memory.pass_on(spread(signal, self.blur_px), self) * self.pattern
         shown += self.veil
         shown *= np.float32(self.intensity_max)
@@ -132,7 +136,7 @@ def make_detector(rng: np.random.Generator, path: Image, view: View, config: Pha
     pattern = 1 + np.float32(structure_std / level) * normal(rng, field.shape)
     return Detector(
         gain, field, local.astype(np.float32), veil.astype(np.float32), pattern, noise_std, level,
-        config.blur_px, lag, recursion, config.intensity_max,
+        config.blur_px, config.grain_px, lag, recursion, config.intensity_max,
     )  # fmt: skip
 
 
@@ -158,6 +162,8 @@ def collimator(rng: np.random.Generator, view: View) -> Image:
 
 def spread(image: Image, std_px: float) -> Image:
     """Separable three-tap blur [a, 1 - 2a, a] with variance 2a = std^2, edges repeated; several where it is wide."""
+    if std_px == 0:
+        return image
     passes = max(1, int(np.ceil(std_px * std_px / 0.5)))
     a = np.float32(std_px * std_px / passes / 2)
     for _ in range(passes):
