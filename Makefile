@@ -54,7 +54,7 @@ help:  ## this text
 
 install: $(VENV)/.installed  ## make the virtual environment and install the package with pinned versions
 
-stage1: $(VENV)/.installed  ## data set, scene model, generated first frames
+stage1: $(VENV)/.installed  ## data set and its quality control, scene model, generated first frames
 	$(SFVD) run stage1 $(SETTINGS)
 
 stage2: $(VENV)/.installed  ## motion model, clips that follow from those frames

@@ -15,7 +15,7 @@ from sfvd_pl.metrics.schema import validate_metrics
 from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint
 
 Sfvd = Callable[..., Any]
-STEPS = ["source", "scene", "scenes", "motion", "motions", "guide", "gate", "augment", "segment/real"]
+STEPS = ["source", "check", "scene", "scenes", "motion", "motions", "guide", "gate", "augment", "segment/real"]
 STEPS += ["segment/synthetic", "segment/pretrain", "segmentation", "evaluator", "report"]
 
 

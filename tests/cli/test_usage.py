@@ -14,7 +14,7 @@ Sfvd = Callable[..., Any]
 @pytest.mark.parametrize(
     "command",
     [
-        "", "data", "data simulate", "data import", "data compare", "data verify", "scene", "scene fit",
+        "", "data", "data simulate", "data import", "data compare", "data check", "data verify", "scene", "scene fit",
         "scene predict", "motion fit", "segment fit", "segment test", "segment predict", "augment", "evaluate", "run",
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from sfvd_pl.cli import check as quality
 from sfvd_pl.cli.compare import add_compare, compare
 from sfvd_pl.cli.export import export_parser, run_export
 from sfvd_pl.cli.inspect import run_show, run_verify, show_parser, verify_parser
@@ -44,6 +45,7 @@ def build_parser() -> ArgumentParser:
     imported.add_class_arguments(ImportConfig, None)
     commands.add_subcommand("import", imported, help="make a source artifact from clips of any kind")
     add_compare(commands)
+    commands.add_subcommand("check", quality.build_parser(), help=quality.SUMMARY)
     commands.add_subcommand("verify", verify_parser(), help="check any artifact; exit status 0 only when it holds")
     commands.add_subcommand("show", show_parser(), help="summarise any artifact and draw a contact sheet")
     commands.add_subcommand("export", export_parser(), help="write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM")
@@ -64,6 +66,9 @@ def main(args: Sequence[str]) -> None:
         print(compare(chosen.first, chosen.second, clips=chosen.clips, frames=chosen.frames, progress=progress))
         return
     init = parser.instantiate(config)[config.subcommand]
+    if config.subcommand == "check":
+        quality.run_check(init)
+        return
     if config.subcommand == "simulate":
         summary = write_source(
             init.out,

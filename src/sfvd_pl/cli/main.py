@@ -24,6 +24,7 @@ data
   data import        make a source artifact from your clips: pictures, DICOM, video, NIfTI, NumPy
   data compare       compare two source artifacts: noise, grey values, wire
   data verify        check any artifact; exit status 0 only when it holds
+  data check         look for faults in clips and labels: leaks, displaced masks, frozen frames
   data show          summarise any artifact and draw a contact sheet
   data export        write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM
 

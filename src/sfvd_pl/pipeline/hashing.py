@@ -12,9 +12,10 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 PRESENTATION = (
-    "cli", "export/", "report", "pipeline/report.py", "pipeline/run.py", "pipeline/steps.py", "pipeline/presets.py",
+    "cli", "export/", "report", "metrics/quality", "sources/check", "pipeline/check.py", "pipeline/report.py",
+    "pipeline/run.py", "pipeline/steps.py", "pipeline/presets.py",
 )  # fmt: skip
-"""Code that decides how things are asked for and shown, not what comes out of a model."""
+"""Code that decides how things are asked for, judged and shown, not what comes out of a model."""
 
 
 @lru_cache(maxsize=2)

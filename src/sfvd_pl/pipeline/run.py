@@ -12,13 +12,14 @@ import yaml
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
+from sfvd_pl.pipeline.check import check_step
 from sfvd_pl.pipeline.presets import load_preset, merged
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
 from sfvd_pl.sources.walk import listed_files
 
 STAGES = ("source", "stage1", "stage2", "augment", "segment")
 """In order; each needs those before it."""
-STEPS = ("source", "scene", "motion", "guide", "gate", "augment", "evaluator", "segment")
+STEPS = ("source", "check", "scene", "motion", "guide", "gate", "augment", "evaluator", "segment")
 """Steps whose settings the command line can set, by the preset file that they come from."""
 SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
@@ -180,7 +181,8 @@ class Pipeline:
     def _stage1(self) -> list[Step]:
         config = self._training("scene", self._config("scene"), seed=self.settings.seed)
         fit = self._fit("scene", "scene", config, {"source": self.source})
-        return [*self._source(), fit, self._predict("scenes", "scene", config, {}, self.scenes)]
+        check = check_step(self.run, self.source, self._config("check"), self._config("motion").get("data", {}))
+        return [*self._source(), check, fit, self._predict("scenes", "scene", config, {}, self.scenes)]
 
     def _stage2(self) -> list[Step]:
         scene_ckpt = self.run.path("scene", "model.ckpt")

@@ -64,17 +64,10 @@ def write_report(folder: str | os.PathLike[str], metrics: Mapping[str, Any], med
 
 def render(metrics: Mapping[str, Any], media: ReportMedia) -> str:
     """The page as text; arguments and errors as :func:`write_report`."""
-    from jinja2 import Environment, StrictUndefined
-
     facts = clean_metrics(metrics)
     validate_metrics(facts)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(
-        number=summary.number, signed=summary.signed, interval=summary.interval, duration=summary.duration
-    )
-    return environment.from_string(PAGE).render(
+    return fill(
+        PAGE,
         metrics=facts,
         tiles=summary.tiles(facts),
         findings=summary.findings(facts),
@@ -91,12 +84,26 @@ def render(metrics: Mapping[str, Any], media: ReportMedia) -> str:
     )
 
 
+def fill(template: str, **values: Any) -> str:
+    """A page from its template: everything escaped, nothing undefined, numbers as a reader wants them."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        number=summary.number, signed=summary.signed, interval=summary.interval, duration=summary.duration
+    )
+    return environment.from_string(template).render(**values)
+
+
 def _has(facts: Mapping[str, Any], measure: str) -> bool:
     arms = (facts.get("segmentation") or {"arms": []})["arms"]
     return bool(arms) and all(measure in arm for arm in arms)
 
 
-def _uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """A picture of a kind (png, gif, svg+xml) inside an address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -114,7 +121,7 @@ def _stills(media: ReportMedia) -> list[Picture]:
             )
             rows.append(
                 Picture(
-                    _uri(png_bytes(picture), "png"),
+                    data_uri(png_bytes(picture), "png"),
                     f"{name}: the middle frames of {shown} clips, plain above, and below with the label of "
                     "the wire outlined in yellow",
                     f"{name}: the middle frames of {shown} clips; below, with the label outlined.",
@@ -140,7 +147,7 @@ def _animations(group: MediaClips | None, kind: str, fps: int | float) -> list[P
         content = gif_bytes(group.clips[index], group.wire_masks[index], predicted=found, fps=fps)
         outlines = "the label in yellow" + ("" if found is None else " and the prediction in magenta")
         alt = f"{kind} playing, plain above, and below with {outlines}: {title}"
-        pictures.append(Picture(_uri(content, "gif"), alt, title))
+        pictures.append(Picture(data_uri(content, "gif"), alt, title))
     return pictures
 
 
@@ -159,19 +166,20 @@ def _if_there(section: Mapping[str, Any] | None, draw: Any) -> list[Picture]:
     return [] if section is None else list(draw(section))
 
 
-def _svg(content: bytes, alt: str, caption: str) -> Picture:
-    return Picture(_uri(content, "svg+xml"), alt, caption, width=plots.width_px(content))
+def svg_picture(content: bytes, alt: str, caption: str) -> Picture:
+    """A plot, at the size it was drawn for."""
+    return Picture(data_uri(content, "svg+xml"), alt, caption, width=plots.width_px(content))
 
 
 def _fidelity_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
     real, synthetic = (summary.interval(section[name], "dice") for name in ("real", "synthetic"))
-    overall = _svg(
+    overall = svg_picture(
         plots.fidelity_plot(section),
         f"Dice of an independent segmenter: real {real}, synthetic {synthetic}, shuffled "
         f"{summary.number(section['shuffled']['dice'])}",
         "Bars are 95 % intervals over patients. Good: synthetic close to real, shuffled close to 0.",
     )
-    frames = _svg(
+    frames = svg_picture(
         plots.by_frame_plot(section),
         "Dice by frame of the clip: "
         + "; ".join(
@@ -182,7 +190,7 @@ def _fidelity_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
     )
     if not section["by_visibility"]:
         return [overall, frames]
-    bins = _svg(
+    bins = svg_picture(
         plots.by_visibility_plot(section),
         "Dice by visibility of the wire: "
         + "; ".join(
@@ -201,12 +209,12 @@ def _noise_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
         for lag, real, synthetic in zip(table["lags"], table["real"], table["synthetic"], strict=True)
     )
     caption = "A detector's noise is new in each frame. Synthetic above real means frozen grain."
-    return [_svg(plots.autocorrelation_plot(section), f"Correlation of the residual by lag. {rows}", caption)]
+    return [svg_picture(plots.autocorrelation_plot(section), f"Correlation of the residual by lag. {rows}", caption)]
 
 
 def _visibility_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
     return [
-        _svg(
+        svg_picture(
             plots.visibility_plot(section),
             f"Requested against measured visibility of {section['n']} clips, rank correlation "
             f"{summary.number(section['spearman'])}",
@@ -218,7 +226,7 @@ def _visibility_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
 def _gate_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
     reasons = ", ".join(f"{reason} {count}" for reason, count in section["reasons"].items())
     alt = f"{section['accepted']} clips accepted; rejected: {reasons or 'none'}"
-    return [_svg(plots.gate_plot(section), alt, "Verdicts of the gate.")]
+    return [svg_picture(plots.gate_plot(section), alt, "Verdicts of the gate.")]
 
 
 def _arms_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
@@ -234,7 +242,7 @@ def _arms_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
         values = "; ".join(f"{arm['name']} {summary.interval(arm[measure])}" for arm in section["arms"])
         caption = f"{name}, mean and 95 % interval over patients. Faint dots are patients."
         pictures.append(
-            _svg(
+            svg_picture(
                 plots.arms_plot(section, measure, label, ceiling=ceiling),
                 f"{name} of each arm: {values}",
                 caption,

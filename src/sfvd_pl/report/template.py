@@ -47,7 +47,7 @@ padding: 0; }
   .tile, .caution { background: #fff; } .tiles { grid-template-columns: repeat(3, 1fr); } }
 """
 
-_MACROS = """
+MACROS = """
 {% macro figures(pictures, kind) %}
 <div class="{{ kind }}">
 {% for picture in pictures %}
@@ -271,6 +271,6 @@ class="n">{{ stage.seconds | duration }}</td><td>–</td><td></td><td></td></tr>
 """
 
 PAGE = "".join(
-    [_MACROS.lstrip(), _HEAD, _SUMMARY, _PICTURES, _LABELS, _NOISE, _VISIBILITY, _SEGMENTATION, _RAN]
+    [MACROS.lstrip(), _HEAD, _SUMMARY, _PICTURES, _LABELS, _NOISE, _VISIBILITY, _SEGMENTATION, _RAN]
 )
 """The whole page; what it needs is passed by :func:`sfvd_pl.report.html.render`."""

@@ -1,0 +1,45 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfvd_pl.errors import ConfigError
+from sfvd_pl.pipeline.check import as_config, check_settings, check_step
+from sfvd_pl.pipeline.hashing import PACKAGE, PRESENTATION
+from sfvd_pl.pipeline.steps import Run
+
+
+def test_what_training_needs_is_filled_in() -> None:
+    training = {"window": 64, "frames": 8, "batch_size": 4}
+    assert check_settings({"accept": []}, training) == {"accept": [], "window": 64, "frames": 8, "limits": {}}
+    given = {"accept": "clipped", "window": 32, "limits": {"levels": 4}}
+    found = check_settings(given, training)
+    assert found == {"accept": ["clipped"], "window": 32, "frames": 8, "limits": {"levels": 4}}
+    config = as_config(check_settings({"accept": ["mask-beside:p1/a"], "limits": {"width_px": 9}}, {}))
+    assert (config.accept, config.window, config.limits.width_px) == (("mask-beside:p1/a",), 0, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"accepted": []}, "accepted"),
+        ({"accept": ["nonsense"]}, "nonsense"),
+        ({"limits": {"depth": 1}}, "check.limits.depth"),
+        ({"limits": {"levels": "many"}}, "check.limits.levels"),
+        ({"limits": {"levels": -1}}, "levels"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_made(given: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=named):
+        check_step(Run(tmp_path / "run", "run"), tmp_path / "source.h5", given, {})
+
+
+def test_a_change_of_the_check_trains_nothing_anew(tmp_path: Path) -> None:
+    """Its files are presentation to every step but those that present, and it is one of these."""
+    names = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
+    own = [name for name in names if "/check" in name or "quality/" in name]
+    own.remove("modules/checkpoint.py")
+    assert len(own) > 10
+    assert [name for name in own if not name.startswith(PRESENTATION)] == []
+    step = check_step(Run(tmp_path, "x"), tmp_path / "source.h5", {}, {})
+    assert step.presents
