@@ -46,6 +46,8 @@ def _outside(values: Array, low: float, high: float) -> bool:
     """Whether any value is outside the range; NaN is not."""
     if values.dtype.kind == "f":
         return bool(((values < low) | (values > high)).any())
+    if values.dtype.kind == "u" and low <= 0 and high >= np.iinfo(values.dtype).max:
+        return False  # the type can't hold anything else
     return bool(values.min() < low or values.max() > high)
 
 

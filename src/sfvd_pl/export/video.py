@@ -13,7 +13,7 @@ from sfvd_pl.export.folder import clip_path, require
 from sfvd_pl.report.overlay import fitting_scale, overlay, to_grey
 from sfvd_pl.sources.clip import Clip
 
-OVERLAY_PX = 384
+OVERLAY_PX = 512
 """Frames with an outline are enlarged to about this size: the line is one screen pixel wide."""
 CODECS = ({"codec": "libx264", "crf": "14", "preset": "medium"}, {"codec": "mpeg4", "qscale": "2"})
 
