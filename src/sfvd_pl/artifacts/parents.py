@@ -67,7 +67,7 @@ def _check_ancestry(artifact: Artifact, name: str, parent: Artifact) -> list[str
     problems = []
     for grandparent, digest in parent.parents.items():
         ours = artifact.parents.get(grandparent, digest)
-        if ours != digest:
+        if ours != digest and grandparent != name:  # a parent's own parent may be called as it is
             problems.append(
                 f"parents[{name!r}]: {parent.path} was made from the {grandparent} {digest}; "
                 f"this artifact from {ours}"
