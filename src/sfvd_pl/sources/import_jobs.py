@@ -2,12 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from sfvd_pl.errors import ArtifactError, SfvdError, SourceError
@@ -71,38 +70,70 @@ def _attempt(job: Job) -> Part | SfvdError:
 
 
 def outcomes(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Part | SfvdError]]:
-    """Each job's part or error, in order."""
+    """Each job's part or error, in order; a job that takes its process with it has an error of its own."""
     if processes <= 1:
         for job in jobs:
             yield job, _attempt(job)
         return
-    rest = list(jobs)
-    while rest:
-        broken = None
-        executor = _pool(processes)
-        try:
-            futures: list[Future[Part | SfvdError]] = [executor.submit(_attempt, job) for job in rest]
-            for number, future in enumerate(futures):
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    broken = number
-                    break
-                yield rest[number], outcome
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
-        if broken is None:
-            return
-        # some job took its process with it: alone, this one shows whether it was, and the others go on without it
-        yield rest[broken], _alone(rest[broken])
-        rest = rest[broken + 1 :]
+    workers = [_Worker() for _ in range(processes)]
+    handed, given = 0, 0
+    done: dict[int, Part | SfvdError] = {}
+    try:
+        while given < len(jobs):
+            for worker in workers:
+                if worker.number is None and handed < len(jobs):
+                    worker.give(handed, jobs[handed])
+                    handed += 1
+            busy = {worker.link: worker for worker in workers if worker.number is not None}
+            for link in wait(list(busy)):
+                worker = busy[link]  # type: ignore[index]  # wait gives back what it was given
+                number = worker.number
+                assert number is not None
+                done[number] = worker.take(jobs[number])
+            while given in done:
+                yield jobs[given], done.pop(given)
+                given += 1
+    finally:
+        for worker in workers:
+            worker.end()
 
 
-def _alone(job: Job) -> Part | SfvdError:
-    with _pool(1) as executor:
+class _Worker:
+    """A process that reads one recording at a time; a new one takes its place when it dies.
+
+    ProcessPoolExecutor can't tell which of its jobs a dead process had, and at times waits for ever for another.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.link, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the link ends when the process does
+
+    def give(self, number: int, job: Job) -> None:
+        """Let it do a job."""
         try:
-            return executor.submit(_attempt, job).result()
-        except BrokenProcessPool:
+            self.link.send(job)
+        except OSError:  # it died between two jobs
+            self.end()
+            self._start()
+            self.link.send(job)
+        self.number = number
+
+    def take(self, job: Job) -> Part | SfvdError:
+        """What became of the job."""
+        self.number = None
+        try:
+            outcome: Part | SfvdError = self.link.recv()
+        except (EOFError, OSError):
+            self.end()
+            self._start()
             return SourceError(
                 f"the process that read {job.recording.name!r} died",
                 file=job.recording.files[0],
@@ -110,22 +141,29 @@ def _alone(job: Job) -> Part | SfvdError:
                 found="out of memory, or a decoder that crashed",
                 remedy="export it again, cut it into several runs, or pass --keep_going true to leave it out",
             )
+        return outcome
+
+    def end(self) -> None:
+        """End the process, whatever it is doing; a part is written whole or not at all."""
+        self.link.close()
+        self._process.terminate()
+        self._process.join()
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
+def _serve(link: Connection) -> None:
+    """Do jobs until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the import's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            link.send(_attempt(link.recv()))
+        except (EOFError, OSError):
+            return
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when the import is killed; by itself it would wait for work for ever."""
+    """End at once when the import is killed, also in the middle of a recording."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch(sentinel: int) -> None:
-        wait([sentinel])
+    if parent is not None:
+        wait([parent.sentinel])
         os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
