@@ -170,6 +170,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
 
 def test_of_synthetic_clips_only_the_accepted_are_exported_unless_asked(synthetic: Artifact, tmp_path: Path) -> None:
     lines = exported(synthetic, tmp_path / "out", "frames")
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["learned_from"] == ["p0", "p1"]
     assert "1 that the gate rejected left out" in lines[0]
     assert {p.name for p in (tmp_path / "out" / "synthetic").iterdir()} == {"000001", "000002"}
     exported(synthetic, tmp_path / "all", "frames", rejected=True)

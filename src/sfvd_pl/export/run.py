@@ -8,7 +8,7 @@ from typing import Literal, Protocol, get_args
 from tqdm import tqdm
 
 from sfvd_pl import __version__
-from sfvd_pl.artifacts import Artifact
+from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ExportError
 from sfvd_pl.export.clips import Item, choose, read_item
 from sfvd_pl.export.dicom import DicomExport
@@ -21,7 +21,7 @@ from sfvd_pl.export.video import VideoExport
 Format = Literal["frames", "mp4", "nifti", "nnunet", "dicom"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LISTING = "export.json"
-"""Lies beside the clips: which artifact they are from, and each clip's patient and split."""
+"""Lies beside the clips: which artifact they are from, whom that was learned from, each clip's patient and split."""
 
 
 class Exporter(Protocol):
@@ -92,8 +92,9 @@ def export_artifact(artifact: Artifact, out: Path, config: ExportConfig, *, prog
                            "labelled": item.labelled, "synthetic": item.synthetic})  # fmt: skip
         lines = exporter.finish()
         about = {"artifact": artifact.path.name, "kind": artifact.kind.value, "content_hash": artifact.content_hash}
-        producer = {"producer": f"sfvd-pl {__version__}", "format": config.format}
-        write_json(folder / LISTING, {**about, **producer, "clips": listed})
+        about |= {"producer": f"sfvd-pl {__version__}", "format": config.format}
+        learned = {} if artifact.kind == Kind.SOURCE else {"learned_from": list(artifact.patients)}
+        write_json(folder / LISTING, {**about, **learned, "clips": listed})
     left = artifact.n_clips - len(rows)
     head = f"{out}: {len(rows)} clips as {config.format}"
     if "clips/accepted" in artifact.keys and not config.rejected:
