@@ -284,6 +284,7 @@ def test_a_label_volume(tmp_path: Path, suffix: str) -> None:
     stack(tmp_path / "p1" / "run.npy")
     volume(tmp_path / "p1" / f"run.labels{suffix}")
     assert_labelled(read(tmp_path)["p1/run"], {1, 3})
+    assert scan_source(tmp_path).ignored and not attach_labels(scan_source(tmp_path)).ignored
 
 
 @pytest.mark.parametrize(("frames", "empty"), [("all", {0, 2}), ([1, 3, 0], {0})])

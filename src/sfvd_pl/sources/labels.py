@@ -209,7 +209,8 @@ def attach_labels(
             "a label that no file of labels uses", key="wire_labels", expected="names of labels in the files",
             found=", ".join(missing), remedy="correct the name",
         )  # fmt: skip
-    return replace(scan, recordings=tuple(kept))
+    ignored = tuple(path for path in scan.ignored if path.resolve() not in consumed)
+    return replace(scan, recordings=tuple(kept), ignored=ignored)
 
 
 def sidecar_labels(recording: Recording) -> Path | None:
