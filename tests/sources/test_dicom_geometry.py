@@ -142,6 +142,15 @@ def test_a_spacing_that_does_not_say_how_it_came_about_is_noted(tmp_path: Path) 
             ),
             5.0,
         ),
+        (
+            per_frame(
+                FrameContentSequence=[
+                    item(FrameAcquisitionDateTime=f"2020010{time}")
+                    for time in ("1235959.800000", "2000000.000000", "2000000.200000")
+                ]
+            ),
+            5.0,
+        ),
         (per_frame(FrameContentSequence=[item(FrameAcquisitionDateTime="2020") for _ in range(2)]), math.nan),
     ],
 )
