@@ -11,7 +11,10 @@ _SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _MAX_TILES = 65535
-_COMPLAINTS = ("Corrupt JPEG data", "Premature end", "Unsupported marker", "Bogus", "Inconsistent", "Invalid JPEG")
+_COMPLAINTS = (
+    "Corrupt JPEG data", "Premature end", "Unsupported marker", "Bogus", "Inconsistent", "Invalid JPEG",
+    "Invalid lossless parameters",
+)  # fmt: skip
 """How libjpeg begins the lines that it prints where GDCM goes on with what it has."""
 _HARMLESS = ("Unsupported JPEG data precision 12", "Invalid SOS parameters for sequential JPEG")
 """The first is GDCM trying its decoder of 8 bit before that of 12; the second is about fields without a meaning."""
@@ -86,6 +89,9 @@ def read_jpeg(data: bytes) -> Codestream:
             k += 1 if marker == 0xFF else 2
             continue
         (length,) = struct.unpack_from(">H", data, k + 2)
+        if marker < 0xC0 or length < 2:
+            raise ValueError("no marker where one should be")
+        _check_application_data(marker, data[k + 4 : k + 2 + length])
         if marker in _SOF:
             if found is not None:
                 raise ValueError("two frame headers")
@@ -97,6 +103,14 @@ def read_jpeg(data: bytes) -> Codestream:
             break
         k += 2 + length
     raise ValueError("no frame header before the first scan")
+
+
+def _check_application_data(marker: int, content: bytes) -> None:
+    """Refuse what libjpeg warns of in a header: GDCM takes any such warning for a broken promise and aborts."""
+    if marker == 0xE0 and content[:5] == b"JFIF\0" and content[5:6] != b"\x01":
+        raise ValueError("a JFIF marker of an unknown revision")
+    if marker == 0xEE and content[:5] == b"Adobe" and len(content) > 11 and content[11] > 2:
+        raise ValueError("an Adobe marker of an unknown picture")
 
 
 def read_j2k(data: bytes) -> Codestream:
