@@ -19,6 +19,8 @@ from sfvd_pl.errors import SourceError
 from sfvd_pl.sources import SplitConfig, write_source
 from sfvd_pl.sources.dicom import DicomConfig, DicomRun, default_salt, scan_dicom
 from sfvd_pl.sources.dicom_identity import patient_pseudonym, pseudonym, salt_path
+from sfvd_pl.sources.import_config import ImportConfig
+from sfvd_pl.sources.importing import import_source
 
 CANARY = "CANARY"
 TEXT = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT")
@@ -86,6 +88,24 @@ def test_no_text_of_any_header_reaches_the_artifact(tmp_path: Path) -> None:
     with h5py.File(target) as file:
         names = [name.decode() for name in file["clips/name"][()]]
     assert all(re.fullmatch(r"p-[0-9a-f]{10}/r-[0-9a-f]{10}", name) for name in names)
+
+
+def test_an_import_records_no_name_of_a_file_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFVD_SALT", "a secret salt")
+    root = tmp_path / f"{CANARY} archive"
+    for k in range(3):
+        elements = {"PatientID": f"{CANARY} {k}", "SOPInstanceUID": f"{ROOT}.4.{k}"}
+        path = write_dicom(root / f"{CANARY} {k}" / f"{CANARY}.dcm", noise((2, 24, 24), 8, seed=k), elements=elements)
+        mask = np.zeros((2, 24, 24), np.uint8)
+        mask[:, 4:20, 12] = 1
+        np.save(path.with_suffix(".labels.npy"), mask)
+    (root / f"{CANARY} 0" / f"{CANARY} broken.dcm").write_bytes(b"nothing")
+    config = ImportConfig(workers=1, polarity="keep", keep_going=True)
+    target = tmp_path / "source.h5"
+    summary = import_source(root, target, config, split=SplitConfig(), seed=0, progress=False)
+    assert summary.annotated == 3 and len(summary.skipped) == 1
+    assert verify(target) == []
+    assert CANARY.encode() not in target.read_bytes() and b"a secret salt" not in target.read_bytes()
 
 
 def run_of(path: Path, elements: dict[str, Any] | None = None, salt: str = "a secret", **config: Any) -> DicomRun:
