@@ -20,8 +20,8 @@ from faults import EDITS, clean_clips, with_image, with_masks, write_clips, zoom
 
 from sfvd_pl.artifacts import Artifact
 from sfvd_pl.sources import Clip
-from sfvd_pl.sources.check import check_source
-from sfvd_pl.sources.check_copies import CopyFinder
+from sfvd_pl.sources.check.copies import CopyFinder
+from sfvd_pl.sources.check.run import check_source
 from sfvd_pl.sources.walk import scan_source
 
 OFFSETS = ((0, 3), (3, 3), (-5, 2), (6, -6), (0, 8))

@@ -10,7 +10,7 @@ from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, SequenceBank, SequenceConfig, SequenceDataset
 from sfvd_pl.datasets.windows import centreline_nearness
 from sfvd_pl.errors import ConfigError, SourceError
-from sfvd_pl.sources.phantom import simulate_wire_masks
+from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
 
 def _bank(source: Path, seed: int = 0, **config: object) -> SequenceBank:

@@ -13,9 +13,9 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.export import ExportConfig, export_artifact
 from sfvd_pl.export.clips import read_item
 from sfvd_pl.sources import Clip, SplitConfig
-from sfvd_pl.sources.dicom import DicomConfig
-from sfvd_pl.sources.import_config import ImportConfig
-from sfvd_pl.sources.importing import import_source
+from sfvd_pl.sources.dicom.scan import DicomConfig
+from sfvd_pl.sources.importing.config import ImportConfig
+from sfvd_pl.sources.importing.run import import_source
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from sfvd_pl.errors import ExportError
 from sfvd_pl.export import FORMATS, ExportConfig, export_artifact
 from sfvd_pl.export.clips import read_item
 from sfvd_pl.sources import Clip, SplitConfig
-from sfvd_pl.sources.import_config import ImportConfig
-from sfvd_pl.sources.importing import import_source
+from sfvd_pl.sources.importing.config import ImportConfig
+from sfvd_pl.sources.importing.run import import_source
 
 
 def exported(artifact: Artifact, out: Path, format: Any, **options: Any) -> list[str]:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError
-from sfvd_pl.sources.dicom import scan_dicom
-from sfvd_pl.sources.dicom_run import DicomConfig
-from sfvd_pl.sources.importing import ImportConfig, import_source
+from sfvd_pl.sources.dicom.run import DicomConfig
+from sfvd_pl.sources.dicom.scan import scan_dicom
+from sfvd_pl.sources.importing.run import ImportConfig, import_source
 from sfvd_pl.sources.write import SplitConfig
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32

@@ -13,7 +13,7 @@ from sfvd_pl.errors import ConfigError
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.metrics.quality.findings import CODES
 from sfvd_pl.report.check import PICTURED, render, write_check
-from sfvd_pl.sources.check import check_source
+from sfvd_pl.sources.check.run import check_source
 
 HOSTILE = "p03/<script>alert(1)</script>"
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from sfvd_pl.artifacts import Artifact
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.sources import Clip, PhantomConfig, SplitConfig, simulate_clips, write_source
-from sfvd_pl.sources.check import check_source
+from sfvd_pl.sources.check.run import check_source
 
 Frames = np.ndarray[Any, Any]
 SPLIT = SplitConfig(val_fraction=0.25, test_fraction=0.25)

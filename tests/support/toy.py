@@ -23,8 +23,8 @@ from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.networks import SegmenterConfig, UNetConfig, WireCondition
 from sfvd_pl.sources import Clip
-from sfvd_pl.sources.phantom import simulate_clips
-from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.phantom.config import PhantomConfig
+from sfvd_pl.sources.phantom.simulate import simulate_clips
 from sfvd_pl.sources.write import SplitConfig, write_source
 
 WINDOW = 32

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sfvd_pl.metrics.quality.check import CheckConfig
 from sfvd_pl.metrics.quality.facts import Limits
 from sfvd_pl.report.check import write_check
-from sfvd_pl.sources.check import check_source, refuse
+from sfvd_pl.sources.check.run import check_source, refuse
 
 SUMMARY = "look for faults in a source; exit status 1 when something would make a result false"
 

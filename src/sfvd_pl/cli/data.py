@@ -11,10 +11,10 @@ from sfvd_pl.cli import check as quality
 from sfvd_pl.cli.compare import add_compare, compare
 from sfvd_pl.cli.export import export_parser, run_export
 from sfvd_pl.cli.inspect import run_show, run_verify, show_parser, verify_parser
-from sfvd_pl.sources.import_config import ImportConfig
-from sfvd_pl.sources.importing import import_source
-from sfvd_pl.sources.phantom import simulate_clips
-from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.importing.config import ImportConfig
+from sfvd_pl.sources.importing.run import import_source
+from sfvd_pl.sources.phantom.config import PhantomConfig
+from sfvd_pl.sources.phantom.simulate import simulate_clips
 from sfvd_pl.sources.write import SplitConfig, write_source
 
 

@@ -14,7 +14,7 @@ from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.windows import centreline_nearness, choose_window, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ConfigError, SourceError
-from sfvd_pl.sources.phantom import simulate_wire_masks
+from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
 MIN_WIRE_PIXELS = 16
 """A mask with fewer pixels in a window says too little to be worth a synthetic label."""

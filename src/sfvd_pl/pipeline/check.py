@@ -12,7 +12,7 @@ from sfvd_pl.metrics.quality.facts import Limits
 from sfvd_pl.metrics.quality.findings import accept
 from sfvd_pl.pipeline.steps import Run, Step, say
 from sfvd_pl.report.check import write_check
-from sfvd_pl.sources.check import check_source, refuse
+from sfvd_pl.sources.check.run import check_source, refuse
 
 KEYS = ("accept", "window", "frames", "limits")
 

@@ -3,8 +3,8 @@
 from sfvd_pl.sources.clip import Clip
 from sfvd_pl.sources.meta import META_KEYS, Meta, read_meta
 from sfvd_pl.sources.patients import Patients
-from sfvd_pl.sources.phantom import simulate_clips, simulate_wire_masks
-from sfvd_pl.sources.phantom_config import PhantomConfig
+from sfvd_pl.sources.phantom.config import PhantomConfig
+from sfvd_pl.sources.phantom.simulate import simulate_clips, simulate_wire_masks
 from sfvd_pl.sources.recording import Recording, Scan
 from sfvd_pl.sources.walk import scan_source
 from sfvd_pl.sources.write import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sfvd_pl.errors import SfvdError, SourceError
-from sfvd_pl.sources.dicom import DicomConfig, DicomRun, default_salt, is_dicom, scan_dicom
+from sfvd_pl.sources.dicom.scan import DicomConfig, DicomRun, default_salt, is_dicom, scan_dicom
 from sfvd_pl.sources.frames import LAYOUT, scan_run
 from sfvd_pl.sources.patients import Patients
 from sfvd_pl.sources.pictures import SUFFIXES as PICTURES
