@@ -8,7 +8,7 @@ from sfvd_pl.artifacts import Artifact
 from sfvd_pl.metrics.arrays import Array
 from sfvd_pl.metrics.quality.check import Check
 from sfvd_pl.metrics.quality.facts import ClipFacts
-from sfvd_pl.metrics.quality.findings import Finding
+from sfvd_pl.metrics.quality.findings import Finding, frames_text
 from sfvd_pl.report.html import Picture, data_uri
 from sfvd_pl.report.overlay import fitting_scale, grid_picture, overlay, png_bytes
 
@@ -52,13 +52,13 @@ class Pictures:
         if finding.code.startswith("frozen"):
             return self._frozen(finding)
         if finding.code in _EXPOSURE:
-            return [self._frames(clip, [clip.frames // 2], "frame", labels=False, full_scale=True)]
+            return [self._frames(clip, [clip.frames // 2], "", labels=False, full_scale=True)]
         chosen = _spread(finding.frames or range(clip.frames), SHOWN)
         if finding.code == "mask-beside" and clip.placement is not None:
             return [self._moved(clip, chosen)]
         if finding.code == "mask-late" and clip.placement is not None:
             return [self._late(clip, chosen)]
-        return [self._frames(clip, chosen, "the label in yellow; frame")]
+        return [self._frames(clip, chosen, "the label in yellow; ")]
 
     def sheet(self) -> list[Picture]:
         """A frame of one clip of each patient, with its label."""
@@ -96,7 +96,7 @@ class Pictures:
         image, mask = self._read(clip, frames)
         window = (0, self._artifact.intensity_max) if full_scale else _window(image)
         picture = grid_picture(image, mask if labels else None, scale=_scale(image), window=window)
-        text = f"{clip.name}: {what} {', '.join(str(t) for t in frames)}"
+        text = f"{clip.name}: {what}{frames_text(frames)}"
         return Picture(data_uri(png_bytes(picture), "png"), text, text)
 
     def _moved(self, clip: ClipFacts, frames: Sequence[int]) -> Picture:
@@ -104,7 +104,7 @@ class Pictures:
         image, mask = self._read(clip, frames)
         moved = np.roll(mask, clip.placement.offset_px, axis=(1, 2))
         picture = grid_picture(image, mask, predicted=moved, scale=_scale(image), window=_window(image))
-        text = f"{clip.name}: the label in yellow, where it fits best in magenta; frame {_list(frames)}"
+        text = f"{clip.name}: the label in yellow, where it fits best in magenta; {frames_text(frames)}"
         return Picture(data_uri(png_bytes(picture), "png"), text, text)
 
     def _late(self, clip: ClipFacts, frames: Sequence[int]) -> Picture:
@@ -116,8 +116,8 @@ class Pictures:
         other = self._read(clip, known)[1]
         picture = grid_picture(image, own, predicted=other, scale=_scale(image), window=_window(image))
         text = (
-            f"{clip.name}: frame {_list([t + lag for t in known])} with its own label in yellow, and in magenta "
-            f"that of frame {_list(known)}, which fits better"
+            f"{clip.name}: {frames_text([t + lag for t in known])} with its own label in yellow, and in magenta "
+            f"that of {frames_text(known)}, which fits better"
         )
         return Picture(data_uri(png_bytes(picture), "png"), text, text)
 
@@ -134,7 +134,7 @@ class Pictures:
             picture = np.concatenate(
                 list(np.pad(row, ((0, 0), (0, 0), (0, 4), (0, 0)), constant_values=255)), axis=1
             )
-            text = f"{clip.name} ({clip.split}), frame {_list(shown)}"
+            text = f"{clip.name} ({clip.split}), {frames_text(shown)}"
             pictures.append(Picture(data_uri(png_bytes(picture[:, :-4]), "png"), text, text))
         return pictures
 
@@ -158,10 +158,6 @@ def _spread(frames: Sequence[int] | range, count: int) -> list[int]:
     if len(items) <= count:
         return items
     return [items[int((k + 0.5) * len(items) / count)] for k in range(count)]
-
-
-def _list(frames: Sequence[int]) -> str:
-    return ", ".join(str(t) for t in frames)
 
 
 def _scale(image: Array) -> int:

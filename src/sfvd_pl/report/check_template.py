@@ -89,12 +89,12 @@ _FINDINGS = """
 """
 
 _COVERAGE = """
-{% macro coverage(rows, first) %}
+{% macro coverage(rows, first, second) %}
 <div class="table"><table>
-<tr><th>{{ first }}</th><th>split</th><th>patients</th><th>clips</th><th>frames</th><th>annotated frames</th>
+<tr><th>{{ first }}</th><th>{{ second }}</th><th>clips</th><th>frames</th><th>annotated frames</th>
 <th>labelled clips</th><th>visibility (CNR)</th></tr>
 {% for row in rows %}
-<tr><td>{{ row.name }}</td><td>{{ row.split }}</td><td>{{ row.patients }}</td><td>{{ row.clips }}</td>
+<tr><td>{{ row.name }}</td><td>{{ row.patients if second == "patients" else row.split }}</td><td>{{ row.clips }}</td>
 <td>{{ row.frames }}</td><td>{{ row.annotated }}</td><td>{{ row.labelled }}</td>
 <td>{% if row.visibility == row.visibility %}{{ row.visibility | number }}{% else %}–{% endif %}</td></tr>
 {% endfor %}
@@ -102,9 +102,9 @@ _COVERAGE = """
 {% endmacro %}
 <h2 id="coverage">Coverage</h2>
 <p>Labelled: training may use the clip's masks, and they hold a wire. Visibility: median over clips.</p>
-{{ coverage(check.splits(), "split") }}
+{{ coverage(check.splits(), "split", "patients") }}
 <details{% if check.patients() | length <= 30 %} open{% endif %}><summary>Each patient</summary>
-{{ coverage(check.patients(), "patient") }}
+{{ coverage(check.patients(), "patient", "split") }}
 </details>
 
 <h2 id="exposure">Exposure and visibility</h2>

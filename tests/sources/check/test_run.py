@@ -265,7 +265,7 @@ def test_frames_of_a_finding_are_those_concerned(tmp_path: Path) -> None:
     check = checked(tmp_path / "source.h5", clips)
     frames = {finding.code: finding.frames for finding in check.findings}
     assert frames == {"frozen-frames": (3, 4, 5), "mask-gap": (3,), "mask-tiny": (2,)}
-    assert check.notes == ("1 frames are annotated as holding no wire",)
+    assert check.notes == ("1 annotated frame holds no wire: an empty mask",)
 
 
 def test_a_thick_mask_becomes_an_error_when_it_can_be_no_wire(tmp_path: Path) -> None:

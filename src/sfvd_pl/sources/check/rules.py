@@ -64,10 +64,10 @@ def notes_on(clips: Sequence[ClipFacts]) -> Iterator[str]:
             yield f"{what} is unknown for every clip"
     empty = sum(len(clip.annotated) - clip.wired for clip in clips)
     if empty:
-        yield f"{empty} frames are annotated as holding no wire"
+        yield f"{empty} annotated frame{'s hold' if empty > 1 else ' holds'} no wire: an empty mask"
     unlabelled = sum(not clip.wired for clip in clips)
     if unlabelled:
-        yield f"{unlabelled} clips without a labelled wire: whether their wire is dark can't be told"
+        yield f"clips without a labelled wire: {unlabelled}; whether their wire is dark can't be told"
 
 
 def _copies(clips: Sequence[ClipFacts], copies: Sequence[CopyFacts]) -> Iterator[Finding]:
@@ -151,7 +151,8 @@ def _placement(clip: ClipFacts, limits: Limits) -> Iterator[Finding]:
         yield Finding(
             "mask-beside", severity, clip.name, wired, measured, limit, value=float(place.distance_px)
         )
-    elif place.own < limits.unseen:
+        return  # a displaced mask meets its wire early or late by chance, which says nothing of time
+    if place.own < limits.unseen:
         measured = f"darkness {place.own:.2f} under the masks"
         yield Finding(
             "wire-unseen",
