@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 
-from faults import EDITS, clean_clips, with_image, with_masks, write_clips, zoomed
+from faults import EDITS, clean_clips, noisy, with_image, with_masks, write_clips, zoomed
 
 from sfvd_pl.artifacts import Artifact
 from sfvd_pl.sources import Clip
@@ -26,7 +26,7 @@ from sfvd_pl.sources.walk import scan_source
 
 OFFSETS = ((0, 3), (3, 3), (-5, 2), (6, -6), (0, 8))
 HARDER = EDITS | {
-    "noise of 6 %": lambda image: image + np.random.default_rng(7).normal(0, 15.3, image.shape),
+    "noise of 6 %": lambda image: noisy(image, 0.06),
     "enlarged by 7 %": lambda image: zoomed(image, 1.07),
     "enlarged by 10 %": lambda image: zoomed(image, 1.1),
 }

@@ -18,6 +18,8 @@ LEAST_Z = 5.0
 LEAST_LATE_Z = 3.0
 LEAST_SHARE = 0.8
 """Share of the frames that must agree."""
+SAME_GAIN = 0.9
+"""Share of the best displacement's darkness from which another frame explains it as well."""
 LEAST_BEST = 0.3
 """Darkness that the better place must have: a wire, not the darkest noise around."""
 LEAST_CLIPS = 8
@@ -138,7 +140,14 @@ def _placement(clip: ClipFacts, limits: Limits) -> Iterator[Finding]:
         return
     ratio = place.best / max(place.own, 0.05)
     consistent = place.z >= LEAST_Z and place.share >= LEAST_SHARE and place.best >= LEAST_BEST
-    if place.distance_px >= limits.offset_px and ratio >= limits.offset_gain and consistent:
+    beside = place.distance_px >= limits.offset_px and ratio >= limits.offset_gain and consistent
+    consistent = place.lag_z >= LEAST_LATE_Z and place.lag_share >= LEAST_SHARE
+    late = place.lag != 0 and place.lag_gain >= limits.late_gain and consistent
+    if beside and late:
+        # A wire that moves is both beside an early mask and fitted by a later frame: what explains it better counts.
+        late = place.own + place.lag_gain >= SAME_GAIN * place.best
+        beside = not late
+    if beside:
         down, right = place.offset_px
         clear = ratio >= limits.error_gain
         measured = (
@@ -151,8 +160,7 @@ def _placement(clip: ClipFacts, limits: Limits) -> Iterator[Finding]:
         yield Finding(
             "mask-beside", severity, clip.name, wired, measured, limit, value=float(place.distance_px)
         )
-        return  # a displaced mask meets its wire early or late by chance, which says nothing of time
-    if place.own < limits.unseen:
+    elif place.own < limits.unseen:
         measured = f"darkness {place.own:.2f} under the masks"
         yield Finding(
             "wire-unseen",
@@ -163,8 +171,7 @@ def _placement(clip: ClipFacts, limits: Limits) -> Iterator[Finding]:
             f"{limits.unseen:g} or more",
             value=place.own,
         )
-    consistent = place.lag_z >= LEAST_LATE_Z and place.lag_share >= LEAST_SHARE
-    if place.lag and place.lag_gain >= limits.late_gain and consistent:
+    if late:
         measured = (
             f"the mask of frame t fits frame t{place.lag:+d} better, by {place.lag_gain:.2f} in darkness, in "
             f"{place.lag_share:.0%} of the frames"
