@@ -2,10 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy import STAGES, rewritten
 
-from sfvd_pl.errors import ConfigError
-from sfvd_pl.pipeline.check import as_config, check_settings, check_step
+from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.metrics.quality.findings import CODES
+from sfvd_pl.pipeline.check import as_config, check_settings, check_step, require_passed
 from sfvd_pl.pipeline.hashing import PACKAGE, PRESENTATION
+from sfvd_pl.pipeline.run import Pipeline, RunSettings
 from sfvd_pl.pipeline.steps import Run
 
 
@@ -43,3 +46,21 @@ def test_a_change_of_the_check_trains_nothing_anew(tmp_path: Path) -> None:
     assert [name for name in own if not name.startswith(PRESENTATION)] == []
     step = check_step(Run(tmp_path, "x"), tmp_path / "source.h5", {}, {})
     assert step.presents
+
+
+def test_no_later_stage_goes_around_the_check(source: Path, tmp_path: Path) -> None:
+    """stage1 stops at the check; calling the next stage by itself must stop there, too."""
+    run = Run(tmp_path / "toy", "toy")
+    own = run.path("source.h5")
+    require_passed(run, own)  # no source yet: the stage itself says what it lacks
+    own.write_bytes(source.read_bytes())
+    loose = {"accept": list(CODES)}
+    for stage in ("stage2", "augment", "segment"):
+        with pytest.raises(SourceError, match=r"hasn't passed[\s\S]*no check[\s\S]*stage1"):
+            Pipeline(RunSettings("toy", tmp_path, "toy", STAGES)).perform([stage])
+    assert not run.path("motion").exists()
+    run.perform(check_step(run, own, loose, {}))
+    require_passed(run, own)
+    rewritten(source, tmp_path / "other.h5", patients=["somebody else"]).replace(own)
+    with pytest.raises(SourceError, match="an earlier source"):
+        require_passed(run, own)

@@ -19,12 +19,13 @@ from toy import (
     write_synthetic,
     write_toy_source,
 )
-from training import fit, motion_data, scene_data, segmentation_data
+from training import Stop, StoppedError, fit, motion_data, scene_data, segmentation_data
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.augment.gate import GateConfig
 from sfvd_pl.augment.plan import PlanConfig
 from sfvd_pl.cli.main import dispatch
+from sfvd_pl.datasets.modules import SegmentationDataModule
 from sfvd_pl.datasets.segmentation import MixConfig
 from sfvd_pl.errors import ArtifactError, LeakError
 from sfvd_pl.modules.checkpoint import load_for_inference
@@ -231,6 +232,20 @@ def test_a_motion_model_inherits_the_patients_of_the_scene_model_it_starts_from(
     kept = motion_module(scene_ckpt=save_model(scene_module(), tmp_path / "s.ckpt", source, patients=["elsewhere"]))
     fit(kept, motion_data(source), tmp_path, max_steps=1, limit_val_batches=0)
     assert set(kept.learned_from["patients"]) == patients_of(source, "train") | {"elsewhere"}
+
+
+def test_going_on_with_other_synthetic_clips_adds_whom_those_were_learned_from(source: Path, tmp_path: Path) -> None:
+    own, stopped = sorted(patients_of(source, "train")), tmp_path / "stopped.ckpt"
+
+    def data(name: str) -> SegmentationDataModule:
+        clips = write_synthetic(tmp_path / f"{name}.h5", source, patients=[*own, name])
+        return segmentation_data(source, mix=MixConfig(arm="synthetic"), synthetic=clips)
+
+    with pytest.raises(StoppedError):
+        fit(segmentation_module(), data("before"), tmp_path / "a", callbacks=[Stop(1, stopped)])
+    module = segmentation_module()
+    fit(module, data("after"), tmp_path / "b", resume=stopped, max_steps=2, limit_val_batches=0)
+    assert module.learned_from["patients"] == sorted([*own, "before", "after"])
 
 
 def test_a_segmenter_is_not_tested_on_whom_it_has_seen(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from toy import rewritten
 
-from sfvd_pl.artifacts import Artifact
+from sfvd_pl.artifacts import Artifact, verify
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 
@@ -62,6 +62,29 @@ def test_a_lost_output_is_made_again_from_the_start(run: Run) -> None:
     work.out.unlink()
     assert run.perform(work.step())
     assert work.calls == [False, False]
+
+
+@pytest.mark.parametrize("kind", ["file", "artifact", "damaged artifact"])
+def test_an_output_put_in_place_of_what_the_step_made_is_refused(run: Run, source: Path, kind: str) -> None:
+    """It would pass for this run's result."""
+    work = Work(run)
+    if kind != "file":
+        work.out = run.path("out.h5")
+        work._act = lambda resume: rewritten(source, work.out)  # type: ignore[method-assign, assignment, return-value]
+    assert run.perform(work.step())
+    before = run.state("copy")
+    if kind == "artifact":
+        work.out.unlink()
+        rewritten(source, work.out, patients=["somebody else"])
+    elif kind == "damaged artifact":
+        work.out.write_bytes(work.out.read_bytes()[:-100])
+    else:
+        work.out.write_text("another result")
+    with pytest.raises(ArtifactError, match=r"isn't what the step copy made[\s\S]*then makes it anew"):
+        run.perform(work.step())
+    assert run.state("copy") == before
+    work.out.rename(run.path("elsewhere"))
+    assert run.perform(work.step())
 
 
 def _fail(error: type[BaseException]) -> Callable[[], None]:
@@ -198,6 +221,25 @@ def test_a_broken_artifact_is_refused_before_anything_runs(run: Run, source: Pat
     with pytest.raises(ArtifactError, match="does not hold"):
         run.perform(step)
     assert ran == []
+
+
+def test_an_input_is_read_to_the_last_byte_once_and_again_when_it_was_written(
+    run: Run, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, read = run.path("source.h5"), []
+    given.write_bytes(source.read_bytes())
+    monkeypatch.setattr("sfvd_pl.pipeline.steps.verify", lambda path: read.append(path) or verify(path))
+    steps = [Step(name, {}, {"source": given}, [], lambda resume: None) for name in ("scene", "guide", "gate")]
+    for step in steps:
+        run.perform(step)
+    assert read == [given]
+    content = bytearray(given.read_bytes())
+    content[bytes(content).index(Artifact.open(given).rows("frames/image", 7, 8)[0].tobytes())] ^= 1
+    given.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="does not hold"):
+            run.perform(steps[0])
+    assert read == [given] * 3
 
 
 def test_an_artifact_rewritten_with_the_same_content_is_no_change(run: Run, source: Path) -> None:

@@ -167,6 +167,7 @@ class RecordedModule(pl.LightningModule):
                     found=found,
                     remedy="pass the checkpoint of the right stage, with the settings it was trained with",
                 )
+        now = self.learned_from.get("patients", ()) if self._trainer is not None and self.trainer.training else ()
         self.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
         if self._trainer is None:
             return
@@ -185,6 +186,8 @@ class RecordedModule(pl.LightningModule):
                     found=record.get(key),
                     remedy="resume with the data and settings it was made with, or start anew in another folder",
                 )
+        # The synthetic clips may be others by now: who went into either is known to the weights.
+        self.learned_from["patients"] = sorted({*record.get("patients", ()), *now})
 
     def standardise(self, image: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
         """Detector signal in 0..1 to x0."""

@@ -6,10 +6,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sfvd_pl.errors import ConfigError
+from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.check import CheckConfig
 from sfvd_pl.metrics.quality.facts import Limits
 from sfvd_pl.metrics.quality.findings import accept
+from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.steps import Run, Step, say
 from sfvd_pl.report.check import write_check
 from sfvd_pl.sources.check.run import check_source, refuse
@@ -39,6 +40,24 @@ def check_step(run: Run, source: Path, given: dict[str, Any], training: dict[str
         run_check(source, folder, config)
 
     return Step("check", config, {"source": source}, [page, data], action, made, presents=True)
+
+
+def require_passed(run: Run, source: Path) -> None:
+    """Refuse a source that the step ``check`` hasn't let pass; one that isn't there is for others to name.
+
+    Raises:
+        SourceError: It was never checked, was changed since, or has errors that nobody accepted.
+    """
+    state = run.state("check")
+    checked = state.get("fingerprint", {}).get("input source") if state.get("status") == "done" else None
+    if source.exists() and checked != file_hash(source):
+        raise SourceError(
+            "this data set hasn't passed its quality control",
+            file=source,
+            expected="stage1 to have checked it",
+            found=f"errors, or an earlier source: see {run.path('check')}" if state else "no check",
+            remedy="run stage1 first: make stage1 RUN=...",
+        )
 
 
 def check_settings(given: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
-from sfvd_pl.pipeline.check import check_step
+from sfvd_pl.pipeline.check import check_step, require_passed
 from sfvd_pl.pipeline.presets import load_preset, merged
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
 from sfvd_pl.sources.walk import listed_files
@@ -79,6 +79,8 @@ class Pipeline:
         say(f"run {settings.name}: preset {settings.preset}, seed {settings.seed}, clips from {data}")
         with self.run.locked():
             for stage in stages:
+                if stage not in ("source", "stage1"):
+                    require_passed(self.run, self.source)
                 for step in getattr(self, f"_{stage}")():
                     self.run.perform(step)
 

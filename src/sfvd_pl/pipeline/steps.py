@@ -61,6 +61,7 @@ class Run:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
         self.name = name
+        self._held: dict[Path, tuple[int, ...]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, *parts: str) -> Path:
@@ -105,13 +106,14 @@ class Run:
         """Do a step if there is anything to do; returns whether there was.
 
         Raises:
-            ArtifactError: An input is missing or broken.
+            ArtifactError: An input is missing or broken, or what the step made was changed since.
             SfvdError: Whatever the step itself refuses.
         """
         self._check_inputs(step)
         parts, before = step.fingerprint(), self.state(step.name)
         same = before.get("fingerprint") == parts
         if same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
+            _refuse_changed(step, before)
             say(f"{step.name}: nothing to do (inputs, configuration and code unchanged) - {before.get('made', '')}")
             return False
         resume = same and before.get("status") == "running"
@@ -148,7 +150,7 @@ class Run:
                     remedy="run the stages in order: make stage1 stage2 augment segment",
                 )
             if path.suffix == ".h5":
-                problems = verify(path)
+                problems = self._problems(path)
                 if problems:
                     raise ArtifactError(
                         "an artifact does not hold",
@@ -156,6 +158,17 @@ class Run:
                         found="; ".join(problems[:3]),
                         remedy="remove it and run the stage that makes it again",
                     )
+
+    def _problems(self, path: Path) -> list[str]:
+        """Problems of an artifact; one that held is read to the last byte again only if it was written since."""
+        facts = path.stat()
+        mark = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        if self._held.get(path) == mark:
+            return []
+        problems = verify(path)
+        if not problems:
+            self._held[path] = mark
+        return problems
 
     def _set_aside(self, step: Step, before: dict[str, Any], parts: dict[str, str]) -> None:
         """Keep what an earlier configuration made beside the run's new results."""
@@ -174,6 +187,25 @@ class Run:
             if shards.is_dir():
                 shards.rename(target / shards.name)
         say(f"{step.name}: {', '.join(changed)} changed; what was there is kept in {target}")
+
+
+def _refuse_changed(step: Step, before: dict[str, Any]) -> None:
+    """What a step made must still be that: a file put in its place would pass for its result."""
+    made = {output["name"]: output["content_hash"] for output in before.get("outputs", [])}
+    for path in step.outputs:
+        expected = made.get(path.name)
+        try:
+            found: object = file_hash(path)
+        except ArtifactError as error:
+            found = error.message
+        if expected is not None and found != expected:
+            raise ArtifactError(
+                f"this isn't what the step {step.name} made",
+                file=path,
+                expected=expected,
+                found=found,
+                remedy="put the file back, or move it elsewhere: the step then makes it anew",
+            )
 
 
 def _described(path: Path) -> dict[str, Any]:
