@@ -196,8 +196,13 @@ def scan_nifti(path: Path, name: str, patient: str) -> NiftiStack:
 
 
 def stem(path: Path) -> str:
-    """The file's name without its suffix, both of them where it is ``.nii.gz``."""
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+    """The file's name without its suffix, both of them where it is ``.nii.gz``.
+
+    A number after the last dot is no suffix: DICOM files are often named by their UID.
+    """
+    if path.name.lower().endswith(".nii.gz"):
+        return path.name[: -len(".nii.gz")]
+    return path.name if path.suffix[1:].isdigit() else path.stem
 
 
 def sidecar(path: Path) -> Path:
