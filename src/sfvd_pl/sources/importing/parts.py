@@ -27,7 +27,7 @@ _FACTS = (
 def _code() -> str:
     """Digest of the code that reads sources: parts of other code aren't reused."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
