@@ -1,9 +1,11 @@
 """Splits, labelled clips, and ``source.h5`` read back."""
 
 import random
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,3 +246,30 @@ def test_clips_of_several_depths_share_an_artifact(tmp_path: Path, make_clip) ->
         values = source.column("clips/source_scale")[row] * pixels + source.column("clips/source_offset")[row]
         assert np.array_equal(np.rint(values), clip.source_scale * clip.image + clip.source_offset)
         assert np.allclose(pixels / 4095, clip.image / clip.intensity_max, atol=0.5 / 4095)
+
+
+def test_a_long_clip_beside_a_huge_frame_takes_little_memory(
+    tmp_path: Path, make_clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[write_source.__module__], "PADDED_BYTES", 2**20, raising=False)
+    huge, blank = np.full((1, 512, 512), 99, np.uint8), np.zeros((1, 512, 512), np.uint8)
+    scene = replace(make_clip("p0", "huge"), image=huge, wire_mask=blank, annotated=np.array([False]))
+    small = make_clip("p0", "long")
+    long = replace(
+        small,
+        image=np.tile(small.image, (20, 1, 1)),
+        wire_mask=np.tile(small.wire_mask, (20, 1, 1)),
+        annotated=np.tile(small.annotated, 20),
+    )
+    clips = [scene, long, make_clip("p1", "r"), make_clip("p2", "r")]
+    padded, pad = [], np.pad
+
+    def noted(*args: Any, **settings: Any) -> Any:
+        padded.append(pad(*args, **settings))
+        return padded[-1]
+
+    monkeypatch.setattr(np, "pad", noted)
+    write_source(tmp_path / "s.h5", clips, split=SplitConfig(), seed=0, config={}, progress=False)
+    assert max(array.nbytes for array in padded) == 2**20
+    row = Artifact.open(tmp_path / "s.h5").clip_rows("frames/image", 1)
+    assert np.array_equal(row[:, :32, :40], long.image) and (row[:, 40:, 50:] == long.image[:, -1:, -1:]).all()

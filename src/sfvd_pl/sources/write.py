@@ -17,6 +17,8 @@ from sfvd_pl.metrics.visibility import clip_visibility
 from sfvd_pl.sources.clip import Clip
 
 SPLITS = ("train", "val", "test")
+PADDED_BYTES = 2**26
+"""Padded pixels that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -280,8 +282,11 @@ class _Table:
         seen = np.full(len(clip), np.nan)
         if clip.annotated.any():  # measured before padding: repeated edge pixels have no noise of their own
             seen[clip.annotated] = clip_visibility(clip.image[clip.annotated], clip.wire_mask[clip.annotated])
-        writer.append("frames/image", np.pad(clip.image, padding, mode="edge"))
-        writer.append("frames/wire_mask", np.pad(clip.wire_mask, padding))
+        block = max(1, PADDED_BYTES // (self.shape[0] * self.shape[1] * clip.image.itemsize))
+        for begin in range(0, len(clip), block):  # a long clip of small frames may lie beside a huge one
+            part = slice(begin, begin + block)
+            writer.append("frames/image", np.pad(clip.image[part], padding, mode="edge"))
+            writer.append("frames/wire_mask", np.pad(clip.wire_mask[part], padding))
         writer.append("frames/annotated", clip.annotated)
         writer.append("frames/visibility", seen.astype(np.float32))
         self.clips.append(_ClipRow(clip, seen.astype(np.float32)))
