@@ -72,6 +72,16 @@ def test_grey_in_disguise_is_grey(tmp_path: Path) -> None:
         assert np.array_equal(read_grey(path), grey), path.name
 
 
+@pytest.mark.parametrize("name", ["images/f1.bmp", "masks/f1.bmp", "masks/f1.npy", "masks/f1.nii.gz"])
+def test_a_picture_in_another_format_is_not_passed_over(make_run, name: str) -> None:
+    run = make_run(frames=3, masked=(0,))
+    (run / "images" / "Thumbs.db").touch()
+    assert len(scan_source(root_of(run))) == 1
+    (run / name).write_bytes(b"?")
+    with pytest.raises(SourceError, match=rf"a format that isn't read[\s\S]*{name}"):
+        scan_source(root_of(run))
+
+
 def test_any_nonzero_pixel_of_a_mask_is_wire(tmp_path: Path) -> None:
     wire = np.zeros((6, 7), np.uint8)
     wire[2, 1:5] = 1

@@ -11,6 +11,11 @@ from sfvd_pl.sources.meta import Meta, read_meta
 from sfvd_pl.sources.pictures import SUFFIXES, bits, natural_key, open_picture, read_grey, read_mask
 from sfvd_pl.sources.recording import check_size
 
+UNREAD = (
+    ".bmp", ".gif", ".webp", ".jp2", ".jpx", ".j2k", ".jls", ".jfif", ".tga", ".pgm", ".ppm", ".pnm", ".pbm", ".exr",
+    ".npy", ".npz", ".mat", ".nii", ".gz", ".mha", ".mhd", ".nrrd", ".dcm", ".dicom",
+)  # fmt: skip
+"""Pictures too, but none that are read from ``images/`` or ``masks/``; other files there are passed over."""
 LAYOUT = "lay the pictures out as <patient>/<run>/images/00000.png, masks as <patient>/<run>/masks/00000.png"
 
 
@@ -136,10 +141,12 @@ def _masks(folder: Path, stems: set[str]) -> dict[str, Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = [
-        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    return sorted(found, key=natural_key)
+    listed = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    for path in listed:
+        if path.suffix.lower() in UNREAD:  # a frame or a label that would be missing without a word
+            message, remedy = "a picture in a format that isn't read", "convert it to 8 or 16 bit grey PNG"
+            raise _error(message, path, ", ".join(SUFFIXES), path.suffix, remedy)
+    return sorted((path for path in listed if path.suffix.lower() in SUFFIXES), key=natural_key)
 
 
 def _require_same(path: Path, key: str, expected: object, found: object) -> None:
