@@ -115,7 +115,7 @@ def read_meta(path: Path) -> Meta:
     content = read_json(path)
     if not isinstance(content, dict):
         raise SourceError(
-            f"{path.name} must hold keys",
+            "the file must hold keys",
             file=path,
             expected="a JSON object",
             found=type(content).__name__,
@@ -125,7 +125,7 @@ def read_meta(path: Path) -> Meta:
     for key, value in known.items():
         if not _CHECKS[key](value):
             raise SourceError(
-                f"{path.name} holds a value of the wrong kind",
+                "the file holds a value of the wrong kind",
                 file=path,
                 key=key,
                 expected=META_KEYS[key],
@@ -144,11 +144,11 @@ def read_json(path: Path, limit: int | None = MAX_BYTES) -> Any:
     try:
         size = path.stat().st_size
         if limit is not None and size > limit:
-            raise SourceError(f"{path.name} is too large", file=path, expected=f"<= {limit} bytes", found=size)
+            raise SourceError("the file is too large", file=path, expected=f"<= {limit} bytes", found=size)
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SourceError(
-            f"{path.name} can't be read",
+            "the file can't be read",
             file=path,
             expected="JSON",
             found=str(error),

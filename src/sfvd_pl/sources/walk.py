@@ -299,6 +299,11 @@ def _kind(path: Path) -> Callable[[Path, str, str], Recording] | None:
     return None
 
 
+def is_recording(path: Path) -> bool:
+    """Whether a file would be read as a recording of its own."""
+    return _kind(path) is not None or is_dicom(path)
+
+
 def _nothing(root: Path, walk: _Walk) -> SourceError:
     return SourceError(
         "there are no recordings" if root.is_dir() else "the file isn't a recording",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError, SourceError
 from sfvd_pl.sources import SplitConfig
 from sfvd_pl.sources.importing import jobs as import_jobs
+from sfvd_pl.sources.importing import parts as import_parts
 from sfvd_pl.sources.importing import run as module
 from sfvd_pl.sources.importing.config import ImportConfig
 from sfvd_pl.sources.importing.parts import Part, load_part, part_key, save_part
@@ -83,6 +85,16 @@ def test_any_number_of_processes_gives_the_same(tree: Path, tmp_path: Path) -> N
         run(tree, tmp_path / f"{workers}.h5", ImportConfig(workers=workers))
         hashes.add(Artifact.open(tmp_path / f"{workers}.h5").content_hash)
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("file", ["importing/parts.py", "labels/shapes.py", "stacks.py"])
+def test_parts_of_other_code_are_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    sources = tmp_path / "sources"
+    shutil.copytree(Path(import_parts.__file__).parents[1], sources, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(import_parts, "__file__", str(sources / "importing" / "parts.py"))
+    before = import_parts._code.__wrapped__()
+    (sources / file).write_text((sources / file).read_text() + "\n")
+    assert import_parts._code.__wrapped__() != before
 
 
 def count_saved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -256,8 +268,46 @@ def test_bad_recordings_are_left_out_and_named(tree: Path, tmp_path: Path) -> No
 def test_nothing_good_is_left(tmp_path: Path) -> None:
     (tmp_path / "data" / "p1").mkdir(parents=True)
     (tmp_path / "data" / "p1" / "a.npy").write_bytes(b"?")
-    with pytest.raises(SourceError, match="no recording could be imported"):
+    (tmp_path / "data" / "p1" / "b.npy").write_bytes(b"?")
+    with pytest.raises(SourceError, match="no recording could be imported") as caught:
         run(tmp_path / "data", tmp_path / "s.h5", ImportConfig(workers=1, keep_going=True))
+    assert "left out p1/a: " in str(caught.value) and "left out p1/b: " in str(caught.value)
+
+
+def test_what_was_left_out_is_named_where_the_rest_will_not_do(tree: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tree / "scan")
+    (tree / "p1" / "r1" / "images" / "00000.png").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"too few patients[\s\S]*left out p1/r1: .*empty"):
+        run(tree, tmp_path / "s.h5", ImportConfig(workers=1, keep_going=True))
+
+
+def test_a_second_recording_of_a_name_is_left_out(tree: Path, tmp_path: Path) -> None:
+    np.save(tree / "p1" / "r1.npy", np.zeros((3, 8, 8), np.uint8))
+    summary = run(tree, tmp_path / "s.h5", ImportConfig(workers=1, keep_going=True))
+    assert summary.clips == 5 and summary.skipped[0].startswith("p1/r1: two recordings of one name")
+
+
+def test_labels_go_with_a_recording_that_is_left_out(tree: Path, tmp_path: Path) -> None:
+    (tree / "p1" / "torn.npy").write_bytes(b"?")
+    (tree / "p1" / "torn.labels.json").write_text("{}")
+    summary = run(tree, tmp_path / "s.h5", ImportConfig(workers=1, keep_going=True))
+    assert summary.clips == 5 and len(summary.skipped) == 1
+    (tree / "p1" / "other.labels.json").write_text("{}")
+    with pytest.raises(SourceError, match="labels that belong to no recording"):
+        run(tree, tmp_path / "t.h5", ImportConfig(workers=1, keep_going=True))
+
+
+def test_names_of_folders_and_labels_beside_dicom_are_not_recorded(tree: Path, tmp_path: Path, make_clip) -> None:
+    shutil.copytree(tree / "scan", tree / "scan2")
+    (tree / "Doe^Jane").mkdir()
+    values = make_clip("x", "z").image
+    write_dicom(tree / "scan" / "Doe^Jane", values, bits=8, elements={"SOPInstanceUID": "1.2.3"})
+    (tree / "scan" / "Doe^Jane.labels.json").write_text("{")
+    out = tmp_path / "s.h5"
+    summary = run(tree, out, ImportConfig(workers=1, keep_going=True))
+    assert len(summary.skipped) == 2 and all("Doe^Jane" in line for line in summary.skipped)
+    assert len(Artifact.open(out).config["import"]["skipped"]) == 2
+    assert b"Doe" not in out.read_bytes()
 
 
 def strange(folder: Path, *deeds: str, victim: int = 0) -> list[Strange]:
@@ -277,8 +327,9 @@ def test_a_decoders_own_failure_is_a_named_error(tmp_path: Path, workers: int) -
     bad: list[Skipped] = []
     (tmp_path / "parts").mkdir()
     config = ImportConfig(workers=workers, keep_going=True)
-    parts = module._read_all(recordings, tmp_path / "parts", config, bad, progress=False)
-    assert len(parts) == 1 and [skipped.name for skipped in bad] == ["p1/r", "p2/r"]
+    read = module._read_all(recordings, tmp_path / "parts", config, bad, progress=False)
+    assert [recording for recording, _ in read] == recordings[:1]
+    assert [skipped.name for skipped in bad] == ["p1/r", "p2/r"]
     assert "ZeroDivisionError" in str(bad[0]) and "it won't do" in str(bad[1])
 
 
@@ -287,8 +338,8 @@ def test_a_crash_takes_only_its_own_recording_along(tmp_path: Path) -> None:
     bad: list[Skipped] = []
     (tmp_path / "parts").mkdir()
     config = ImportConfig(workers=2, keep_going=True)
-    parts = module._read_all(recordings, tmp_path / "parts", config, bad, progress=False)
-    assert [load_part(part.path).name for part in parts] == ["p0/r", "p2/r", "p3/r", "p5/r"]
+    read = module._read_all(recordings, tmp_path / "parts", config, bad, progress=False)
+    assert [load_part(part.path).name for _, part in read] == ["p0/r", "p2/r", "p3/r", "p5/r"]
     assert [skipped.name for skipped in bad] == ["p1/r", "p4/r"] and "died" in str(bad[0])
 
 

@@ -382,6 +382,16 @@ def test_labels_of_a_recording_that_is_left_out(tmp_path: Path) -> None:
         attach_labels(scan, labels=labels)
 
 
+def test_files_named_by_their_uid_have_labels_of_their_own(tmp_path: Path) -> None:
+    for number in (5, 6):
+        elements = {"SOPInstanceUID": f"1.2.3.{number}"}
+        write_dicom(tmp_path / "p1" / f"1.2.3.{number}", np.full((3, *SHAPE), 7), elements=elements)
+    (tmp_path / "p1" / "1.2.3.6.labels.json").write_text(points({"frame": 1}))
+    scan = attach_labels(scan_source(tmp_path, salt="s"))
+    labelled = {recording.files[0].name: isinstance(recording, Labelled) for recording in scan.recordings}
+    assert labelled == {"1.2.3.5": False, "1.2.3.6": True}
+
+
 def test_masks_and_marks_share_a_run(make_run) -> None:
     run = make_run(masked=(0,))
     Image.fromarray(MASK * 255).save(run / "masks" / "f0.png")

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,10 +38,14 @@ class Skipped:
     name: str
     error: SfvdError
 
-    @property
-    def recorded(self) -> dict[str, str]:
-        """What the artifact says of it; a DICOM file's path may hold a patient's name and stays on the terminal."""
-        name = "a DICOM file" if self.name.startswith(DICOM_FILE) else self.name
+    def recorded(self, patients: Collection[str] | None) -> dict[str, str]:
+        """What the artifact says of it; what may be the name of DICOM's patient stays on the terminal.
+
+        Args:
+            patients: Those whose names are in the artifact anyway; None where no DICOM files lie in the tree.
+        """
+        told = patients is None or self.name.split("/")[0] in patients
+        name = "a DICOM file" if self.name.startswith(DICOM_FILE) else self.name if told else "a folder or file"
         return {"name": name, "reason": self.error.message}
 
     def __str__(self) -> str:
@@ -84,17 +88,41 @@ def import_source(
             "the artifact exists already", file=out, remedy="choose another name, or pass --overwrite true"
         )
     bad: list[Skipped] = []
+    try:
+        return _import(source, out, config, bad, split=split, seed=seed, overwrite=overwrite, progress=progress)
+    except SfvdError as error:
+        if bad:  # what was left out is often why the rest won't do
+            said = [] if error.found is None else [str(error.found)]
+            error.found = "\n    ".join([*said, *(f"left out {skipped}" for skipped in bad)])
+        raise
+
+
+def _import(
+    source: Path,
+    out: Path,
+    config: ImportConfig,
+    bad: list[Skipped],
+    *,
+    split: SplitConfig,
+    seed: int,
+    overwrite: bool,
+    progress: bool,
+) -> Summary:
     scan = find(source, config, bad)
     _check_worth(scan, out, split, seed)
     folder = out.with_name(f".{out.name}.import")
     with _claimed(folder):
-        parts = _read_all(scan.recordings, folder, config, bad, progress=progress)
+        read = _read_all(scan.recordings, folder, config, bad, progress=progress)
+        parts = [part for _, part in read]
         if not parts:
-            raise SourceError("no recording could be imported", file=source, found=str(bad[0]))
+            raise SourceError("no recording could be imported", file=source)
+        dicom = any(isinstance(inner(recording), DicomRun) for recording in scan.recordings)
+        dicom = dicom or any(skipped.name.startswith(DICOM_FILE) for skipped in bad)
+        known = {recording.patient for recording, _ in read} if dicom else None
         recorded = {
             **config.recorded(),
             "recordings": {origin: [p.origin for p in parts].count(origin) for origin in {p.origin for p in parts}},
-            "skipped": [skipped.recorded for skipped in bad],
+            "skipped": [skipped.recorded(known) for skipped in bad],
         }
         summary = write_source(
             out, Parts(parts), split=split, seed=seed, config={"import": recorded}, overwrite=overwrite,
@@ -102,9 +130,7 @@ def import_source(
         )  # fmt: skip
         for path in folder.glob("*.npz"):
             path.unlink()
-    left_out = {skipped.name for skipped in bad}
-    kept = [recording for recording in scan.recordings if recording.name not in left_out]
-    warnings = (*summary.warnings, *_notes(kept, parts, scan, config))
+    warnings = (*summary.warnings, *_notes(read, scan, config))
     return replace(summary, warnings=warnings, skipped=tuple(map(str, bad)))
 
 
@@ -125,8 +151,7 @@ def find(source: Path, config: ImportConfig, bad: list[Skipped]) -> Scan:
     left_out = [skipped.name for skipped in bad]
     scan = attach_labels(scan, labels=config.labels, drawing=drawing, problem=told, skipped=left_out)
     if not scan.recordings:
-        found = str(bad[0]) if bad else "nothing"
-        raise SourceError("no recording could be imported", file=source, found=found)
+        raise SourceError("no recording could be imported", file=source, found=None if bad else "nothing")
     return scan
 
 
@@ -174,8 +199,8 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 def _read_all(
     recordings: Sequence[Recording], folder: Path, config: ImportConfig, bad: list[Skipped], *, progress: bool
-) -> list[Part]:
-    """Parts of all recordings in order, those from an earlier attempt as they are."""
+) -> list[tuple[Recording, Part]]:
+    """All recordings that can be read, in order, with their parts, those from an earlier attempt as they are."""
     salt = default_salt() if any(isinstance(inner(recording), DicomRun) for recording in recordings) else ""
     settings = {**config.recorded(), "salt": hashlib.sha256(salt.encode()).hexdigest()}
     keys = [part_key(recording, settings) for recording in recordings]
@@ -195,14 +220,13 @@ def _read_all(
                 bad.append(Skipped(job.recording.name, outcome))
             else:
                 done[job.path] = outcome
-    return [done[job.path] for job in jobs if job.path in done]
+    return [(job.recording, done[job.path]) for job in jobs if job.path in done]
 
 
-def _notes(
-    recordings: Sequence[Recording], parts: Sequence[Part], scan: Scan, config: ImportConfig
-) -> Iterator[str]:
+def _notes(read: Sequence[tuple[Recording, Part]], scan: Scan, config: ImportConfig) -> Iterator[str]:
     """What a user should know beside the numbers."""
-    bare = [recording.name for recording, part in zip(recordings, parts, strict=True) if not part.annotated]
+    recordings, parts = [recording for recording, _ in read], [part for _, part in read]
+    bare = [recording.name for recording, part in read if not part.annotated]
     if bare and config.polarity == "check":
         yield f"{_listed(bare)}: no labels, so whether the wire is dark can't be checked"
     notes: dict[str, list[str]] = {}

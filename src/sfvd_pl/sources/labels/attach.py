@@ -23,7 +23,7 @@ from sfvd_pl.sources.labels.shapes import Shape, rasterise, resampled
 from sfvd_pl.sources.meta import Affine, Meta, read_json
 from sfvd_pl.sources.recording import Recording, Scan
 from sfvd_pl.sources.stacks import Volume, load_npy, stem
-from sfvd_pl.sources.walk import Problem
+from sfvd_pl.sources.walk import Problem, is_recording
 
 TABLES = (".json", ".csv", ".xml")
 VOLUMES = (".nii", ".nii.gz", ".npy")
@@ -200,7 +200,7 @@ def attach_labels(
                 raise
             left_out.append(recording.name)
             problem(recording.name, error)
-    _check_strays(scan, consumed)
+    _check_strays(scan, consumed, may_be_left_out=problem is not None)
     if labels is not None:
         kept = _with_tree_labels(kept, labels, scan.root, drawing, left_out)
     missing = sorted(set(drawing.labels) - drawing.seen)
@@ -237,7 +237,8 @@ def sidecar_labels(recording: Recording) -> Path | None:
     return found[0] if found else None
 
 
-def _check_strays(scan: Scan, consumed: set[Path]) -> None:
+def _check_strays(scan: Scan, consumed: set[Path], *, may_be_left_out: bool) -> None:
+    """Refuse labels of no recording; those of one that was left out go with it."""
     inside = [
         path
         for recording in scan.recordings
@@ -250,6 +251,8 @@ def _check_strays(scan: Scan, consumed: set[Path]) -> None:
         head = path.name.lower()
         named = head.startswith(NAMES) or ".labels." in head
         if named and head.endswith((*TABLES, *VOLUMES)) and path.resolve() not in consumed:
+            if may_be_left_out and _has_recording(path):
+                continue
             raise SourceError(
                 "labels that belong to no recording",
                 file=path,
@@ -257,6 +260,13 @@ def _check_strays(scan: Scan, consumed: set[Path]) -> None:
                 found="no such recording",
                 remedy="rename it, or pass it with --labels where it covers several recordings",
             )
+
+
+def _has_recording(labels: Path) -> bool:
+    """Whether a recording lies beside its file of labels."""
+    begin = labels.name.lower().find(".labels.")
+    name = labels.name[:begin] if begin > 0 else ""
+    return bool(name) and any(stem(path) == name and is_recording(path) for path in labels.parent.iterdir())
 
 
 def read_marks(path: Path, drawing: Drawing) -> list[Mark]:
