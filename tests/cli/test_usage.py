@@ -7,6 +7,7 @@ import yaml
 from toy import STAGES
 
 from sfvd_pl import __version__
+from sfvd_pl.cli import main as cli
 
 Sfvd = Callable[..., Any]
 
@@ -89,3 +90,12 @@ def test_an_unknown_key_in_a_file_is_refused(sfvd: Sfvd, source: Path, tmp_path:
 @pytest.mark.parametrize("command", ["data simulate", "augment", "evaluate", "segment predict"])
 def test_missing_arguments_are_refused(sfvd: Sfvd, command: str) -> None:
     assert sfvd(*command.split()).status == 2
+
+
+def test_ctrl_c_is_no_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "data", stopped)
+    assert cli.main(["data", "import", "x"]) == 130
+    assert capsys.readouterr().err == "\nsfvd: stopped\n"

@@ -123,7 +123,7 @@ def dispatch(args: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``sfvd``; returns the exit status: 0 done, 1 refused, 2 used wrongly."""
+    """Run ``sfvd``; returns the exit status: 0 done, 1 refused, 2 used wrongly, 130 stopped by Ctrl-C."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
         print(f"sfvd {__version__}")
@@ -140,4 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SfvdError as error:
         print(f"\nsfvd: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nsfvd: stopped", file=sys.stderr)
+        return 130
     return 0
