@@ -9,7 +9,8 @@ import pytest
 
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.labels.attach import read_marks
-from sfvd_pl.sources.labels.coco import decode_counts
+from sfvd_pl.sources.labels.coco import decode_counts, read_coco
+from sfvd_pl.sources.labels.cvat import read_cvat
 from sfvd_pl.sources.labels.files import Drawing, Mark
 from sfvd_pl.sources.labels.shapes import Bitmap, Curve, Polygon, rasterise
 
@@ -356,3 +357,20 @@ def test_what_is_no_label_file(tmp_path: Path) -> None:
         file.truncate(2**30)
     with pytest.raises(SourceError, match="too large"):
         read_marks(tmp_path / "huge.json", WIDE)
+
+
+def test_another_label_is_no_wire_where_wires_could_have_been_drawn(tmp_path: Path) -> None:
+    shape = {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [[1, 1, 9, 9]], "width": 2}
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [shape],
+               "categories": [{"id": 1, "name": "guidewire"}, {"id": 2, "name": "stent"}]}  # fmt: skip
+    assert read_coco(content, tmp_path / "a.json", Drawing()) == []
+    only = content | {"categories": [{"id": 2, "name": "stent"}]}
+    assert len(read_coco(only, tmp_path / "a.json", Drawing())) == 1, "the only label there is"
+    names = "".join(f"<label><name>{name}</name></label>" for name in ("guidewire", "stent"))
+    line = '<polyline label="stent" points="1,1;9,9"><attribute name="width">2</attribute></polyline>'
+    image = f'<image id="0" name="a.png" width="24" height="20">{line}</image>'
+    path = tmp_path / "a.xml"
+    path.write_text(f"<annotations><meta><job><labels>{names}</labels></job></meta>{image}</annotations>")
+    assert read_cvat(path, Drawing()) == []
+    path.write_text(f"<annotations>{image}</annotations>")
+    assert len(read_cvat(path, Drawing())) == 1

@@ -28,7 +28,7 @@ def read_coco(content: dict[str, Any], file: Path, drawing: Drawing) -> list[Mar
     if not isinstance(annotations, list):
         raise bad(file, "annotations", type(annotations).__name__, "a list")
     used = {_category(a, categories) for a in annotations if isinstance(a, dict)}
-    wires = drawing.wires(used, file)
+    wires = drawing.wires(used, file, categories.values())
     drawn: dict[Any, list[Shape]] = {k: [] for k, image in images.items() if image.get("annotated") is True}
     for number, annotation in enumerate(annotations):
         where = f"annotations[{number}]"

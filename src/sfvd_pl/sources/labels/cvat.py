@@ -35,7 +35,8 @@ def read_cvat(path: Path, drawing: Drawing) -> list[Mark]:
         str(shape.get("label", "")) for shape in root.iter() if shape.tag in SHAPES and shape.get("label")
     }
     labels |= {str(track.get("label", "")) for track in root.iter("track")}
-    wires = drawing.wires(labels, path)
+    declared = {name.text or "" for name in root.findall(".//meta//labels/label/name")}
+    wires = drawing.wires(labels, path, declared)
     marks = [
         mark for image in root.iter("image") if (mark := _image(image, wires, path, drawing)) is not None
     ]

@@ -47,7 +47,7 @@ class Drawing:
 
     Args:
         width: Width of curves without one of their own, px; None where there is none.
-        labels: Names of the labels or categories that are wires; none: the only one, or one of ``WIRE_NAMES``.
+        labels: Names of the labels or categories that are wires; none: one of ``WIRE_NAMES``, or the only one.
         seen: Those of ``labels`` that were found so far.
     """
 
@@ -65,8 +65,13 @@ class Drawing:
             raise ValueError("a curve without a width: give it one, or pass --wire_width PX")
         return checked_width(self.width if own is None else own)
 
-    def wires(self, names: Iterable[str], file: Path) -> set[str]:
+    def wires(self, names: Iterable[str], file: Path, declared: Iterable[str] = ()) -> set[str]:
         """Which of a file's labels are wires.
+
+        Args:
+            names: Labels of what was drawn.
+            file: For the error.
+            declared: Labels that could have been drawn: a stent isn't a wire where no wire happens to be drawn.
 
         Raises:
             SourceError: None of them, or several and none of a known name.
@@ -75,11 +80,9 @@ class Drawing:
         if self.labels:
             self.seen.update(present & set(self.labels))
             return present & set(self.labels)
-        if len(present) <= 1:
-            return present
-        known = {name for name in present if name.strip().lower() in WIRE_NAMES}
-        if known:
-            return known
+        known = {name for name in present.union(declared) if name.strip().lower() in WIRE_NAMES}
+        if known or len(present) <= 1:
+            return known or present
         raise SourceError(
             "which label is the wire?",
             file=file,
