@@ -121,6 +121,14 @@ def read_meta(path: Path) -> Meta:
             found=type(content).__name__,
             remedy="correct or remove it",
         )
+    if any(isinstance(v := content.get(key), list) and any(map(_is_object, v)) for key in ("annotations", "frames")):
+        raise SourceError(
+            "labels under a name that stands for facts of a recording",
+            file=path,
+            expected=", ".join(META_KEYS),
+            found=", ".join(sorted(content)[:10]),
+            remedy="rename it: <run>/labels.json beside images/, or <stem>.labels.json beside a file",
+        )
     known = {key: content[key] for key in META_KEYS if content.get(key) is not None}
     for key, value in known.items():
         if not _CHECKS[key](value):
@@ -169,6 +177,10 @@ def _meta(known: dict[str, Any]) -> Meta:
     if isinstance(fields.get("annotated_frames"), list):
         fields["annotated_frames"] = tuple(fields["annotated_frames"])
     return Meta(**fields)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _number(value: Any) -> bool:

@@ -382,6 +382,30 @@ def test_labels_of_a_recording_that_is_left_out(tmp_path: Path) -> None:
         attach_labels(scan, labels=labels)
 
 
+@pytest.mark.parametrize("shape", [(17, 19), (20, 30)])
+def test_labels_of_another_size_than_a_cropped_dicom_file(tmp_path: Path, shape: tuple[int, int]) -> None:
+    shutter = {"ShutterShape": "RECTANGULAR", "ShutterLeftVerticalEdge": 3, "ShutterRightVerticalEdge": 21,
+               "ShutterUpperHorizontalEdge": 2, "ShutterLowerHorizontalEdge": 18}  # fmt: skip
+    write_dicom(tmp_path / "a.dcm", np.full((3, *SHAPE), 7), elements=shutter)
+    np.save(tmp_path / "a.labels.npy", np.ones((3, *shape), np.uint8))
+    (recording,) = attach_labels(scan_source(tmp_path, salt="s")).recordings
+    assert recording.frame_shape == (17, 19)
+    with pytest.raises(SourceError, match=r"another size[\s\S]*\(20, 24\)"):
+        recording.read()
+    (tmp_path / "a.labels.npy").unlink()
+    size = {"file_name": "a.dcm", "frame_index": 0, "height": shape[0], "width": shape[1]}
+    (tmp_path / "a.labels.json").write_text(coco(size))
+    with pytest.raises(SourceError, match=r"another size[\s\S]*\(20, 24\)"):
+        attach_labels(scan_source(tmp_path, salt="s")).recordings[0].read()
+
+
+@pytest.mark.parametrize("text", [points({"frame": 0}), coco({"file_name": "a", "frame_index": 0})])
+def test_labels_where_facts_are_looked_for(tmp_path: Path, text: str) -> None:
+    stack(tmp_path / "p1" / "a.npy").with_suffix(".json").write_text(text)
+    with pytest.raises(SourceError, match=r"labels under a name[\s\S]*<stem>.labels.json"):
+        scan_source(tmp_path)
+
+
 def test_files_named_by_their_uid_have_labels_of_their_own(tmp_path: Path) -> None:
     for number in (5, 6):
         elements = {"SOPInstanceUID": f"1.2.3.{number}"}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sfvd_pl.errors import SfvdError, SourceError
 from sfvd_pl.sources.clip import IDENTITY, Clip
+from sfvd_pl.sources.dicom.run import DicomRun
 from sfvd_pl.sources.frames import Run
 from sfvd_pl.sources.labels.coco import read_coco
 from sfvd_pl.sources.labels.cvat import read_cvat
@@ -85,9 +86,8 @@ class Labelled:
         clip = self.recording.read()
         wire_mask, annotated = clip.wire_mask.copy(), clip.annotated.copy()
         affine = _file_affine(self.recording, clip)
-        if affine == IDENTITY:
-            for size in self.sizes:
-                self._require("labels of frames of another size", "height, width", clip.frame_shape, size)
+        for size in self.sizes:
+            self._require("labels of frames of another size", "height, width", self._file_shape(), size)
         for frame, mask in self._masks(clip, affine):
             if annotated[frame]:
                 raise self._error("a frame is labelled twice", "frame", "one label a frame", frame)
@@ -105,10 +105,7 @@ class Labelled:
             return
         labels = read_volume(self.volume)
         self._require("the label volume has another number of frames", "frames", len(clip), len(labels))
-        if affine == IDENTITY:
-            self._require(
-                "the label volume's frames have another size", "size", clip.frame_shape, labels.shape[1:]
-            )
+        self._require("the label volume's frames have another size", "size", self._file_shape(), labels.shape[1:])
         chosen = _meta(self.recording).annotated_frames
         frames = range(len(clip)) if chosen is not None else np.flatnonzero(labels.any(axis=(1, 2))).tolist()
         if isinstance(chosen, tuple):
@@ -124,6 +121,12 @@ class Labelled:
         for frame in frames:
             mask = labels[frame] if affine == IDENTITY else resampled(labels[frame], clip.frame_shape, affine)
             yield frame, mask.astype(np.uint8)
+
+    def _file_shape(self) -> tuple[int, int]:
+        """Height and width of the file's frames, which a DICOM file's shutter may have cut."""
+        found = inner(self.recording)
+        whole = found.layouts[0] if isinstance(found, DicomRun) else None
+        return self.frame_shape if whole is None else (whole.rows, whole.columns)
 
     def _require(self, message: str, key: str, expected: object, found: object) -> None:
         if expected != found:
