@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from export_samples import clips_of, generated_artifact, wire_clip, write_clips
 from PIL import Image
+from toy import rewritten
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ExportError
@@ -131,6 +132,13 @@ def test_synthetic_clips_of_one_mask_source_stay_together(synthetic: Artifact, t
     dataset = exported(synthetic, tmp_path / "out", rejected=True)
     groups = {"synthetic-000000": "own", "synthetic-000001": "p1", "synthetic-000002": "p2"}
     assert problems_of(dataset, lambda case: groups[case.rsplit("_", 1)[0]]) == []
+
+
+def test_masks_of_one_patient_stay_together_however_deep_the_runs_lie(synthetic: Artifact, tmp_path: Path) -> None:
+    sources = {"clips__mask_source": np.array(["p1/study-1/a", "p1/study-2/a", "p2/a"], object),
+               "clips__mask_origin": np.array(["repaired"] * 3, object)}  # fmt: skip
+    made = Artifact.open(rewritten(synthetic.path, tmp_path / "s.h5", **sources))
+    assert [read_item(made, row).group for row in range(3)] == ["p1", "p1", "p2"]
 
 
 def test_clips_whose_names_differ_in_signs_only_are_told_apart(tmp_path: Path) -> None:

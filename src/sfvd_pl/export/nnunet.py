@@ -8,7 +8,6 @@ whose masks are for measuring only (``clips/labelled``).
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,6 @@ class NnunetExport:
         self.validation: set[str] = set()
         self.clip_of: dict[str, str] = {}
         self.tests = self.unlabelled = 0
-        self.frames: set[np.dtype[Any]] = set()
 
     def add(self, item: Item) -> None:
         """Write the annotated frames of one clip."""
