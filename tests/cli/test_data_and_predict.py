@@ -9,7 +9,16 @@ import pytest
 import torch
 from pictures import blank, write_pictures
 from PIL import Image
-from toy import STAGES, WINDOW, save_model, scene_module, segmentation_module, toy_clips, write_synthetic
+from toy import (
+    STAGES,
+    WINDOW,
+    rewritten,
+    save_model,
+    scene_module,
+    segmentation_module,
+    toy_clips,
+    write_synthetic,
+)
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.modules.checkpoint import load_for_inference
@@ -171,6 +180,27 @@ def test_predict_on_an_artifact(sfvd: Sfvd, source: Path, models: dict[str, Path
     again = sfvd("segment", "predict", source, "--ckpt_path", models["guide"], "--out", out)
     assert again.status == 1
     assert "holds something already" in again.err
+
+
+def test_a_clip_whose_name_leads_out_of_the_folder_is_refused(
+    sfvd: Sfvd, source: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    names = np.array([str(name) for name in Artifact.open(source).column("clips/name")], object)
+    names[0] = "../../escaped"
+    bad = rewritten(source, tmp_path / "bad.h5", clips__name=names)
+    out = tmp_path / "deep" / "found"
+    done = sfvd("segment", "predict", bad, "--ckpt_path", models["guide"], "--out", out)
+    assert done.status == 1 and "can't be that of a folder" in done.err
+    assert not list(tmp_path.rglob("escaped")) and list(out.parent.iterdir()) == []
+
+
+def test_the_name_of_what_was_segmented_is_not_recorded(
+    sfvd: Sfvd, pictures: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    named = pictures.rename(pictures.with_name("Doe^Jane"))
+    done = sfvd("segment", "predict", named, "--ckpt_path", models["guide"], "--out", tmp_path / "found")
+    assert done.status == 0, done.err
+    assert "Doe" not in str(Artifact.open(tmp_path / "found" / "segmentation.h5").config)
 
 
 def test_predicted_masks_can_be_laid_beside_the_pictures_and_imported(

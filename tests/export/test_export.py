@@ -1,5 +1,6 @@
 """Exports: what is read back is what was there, and a folder is whole or not there."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -139,6 +140,22 @@ def test_an_export_that_fails_leaves_nothing(
     with pytest.raises(OSError, match="disk full"):
         exported(eight_bit, tmp_path / "out", format)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_nothing_is_named(
+    eight_bit: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="the output folder can't be written"):
+        exported(eight_bit, tmp_path / "file" / "out", "frames")
+
+    def full(artifact: Artifact, row: int) -> Any:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("sfvd_pl.export.run.read_item", full)
+    with pytest.raises(ExportError, match=r"can't be written[\s\S]*no space"):
+        exported(eight_bit, tmp_path / "out", "frames")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("format", ["mp4", "nifti", "dicom"])

@@ -1,7 +1,5 @@
 """``sfvd segment predict``: find the wire in clips, the thing a user came for."""
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
 from sfvd_pl.errors import SourceError
+from sfvd_pl.export.folder import clip_path, new_folder
 from sfvd_pl.modules.checkpoint import RECORD_KEY, load_for_inference, read_checkpoint
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.hashing import file_hash
@@ -55,26 +54,13 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
     """Segment every frame; returns the artifact with the probabilities.
 
     Raises:
-        SourceError: The output folder holds something, or the clips differ in size.
+        ExportError: The output folder holds something, or a clip's name leads out of it.
+        SourceError: The clips differ in size.
         CheckpointError: The checkpoint isn't a segmenter's.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SourceError(
-            "the output folder holds something already",
-            file=out,
-            key="--out",
-            expected="a new or empty folder",
-            remedy="choose another folder; predictions never overwrite anything",
-        )
-    module = load_for_inference(SegmentationModule, ckpt_path, default_device())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: the folder gets its name once everything lies in it.
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with new_folder(out) as partial:
+        module = load_for_inference(SegmentationModule, ckpt_path, default_device())
         counts = _write_all(partial, module, source, ckpt_path, threshold=threshold, masks=masks)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     path = out / ARTIFACT
     print(f"segmented {counts[0]} frames of {counts[1]} clips: {path}, {out / 'overview.png'}")
     return path
@@ -85,11 +71,10 @@ def _write_all(
 ) -> tuple[int, int]:
     """Write everything into a folder; returns the numbers of frames and clips."""
     clips, parent, shape, count = _open(source)
-    out.mkdir()
     record = read_checkpoint(ckpt_path)[RECORD_KEY]
     provenance = Provenance(
         seed=0,
-        config={"threshold": threshold, "source": source.name},
+        config={"threshold": threshold},  # not the source's name: that of a DICOM file may be its patient's
         parents={"segmenter": file_hash(ckpt_path), **parent},
         patients=tuple(record.get("patients", ())),
     )
@@ -109,7 +94,7 @@ def _write_all(
             probability = _segment(module, image)
             parts.append(probability.astype(np.float16))
             if masks:
-                _write_masks(out / name / "masks", stems, probability >= threshold)
+                _write_masks(clip_path(out, name) / "masks", stems, probability >= threshold)
             names.append(name)
             patients.append(patient)
             lengths.append(len(image))

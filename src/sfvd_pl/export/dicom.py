@@ -46,7 +46,7 @@ class DicomExport:
         """Write one clip."""
         clip = item.clip
         self.count += 1
-        path = clip_path(self.folder, clip, ".dcm")
+        path = clip_path(self.folder, clip.name, ".dcm")
         dataset = self._described(item)
         _add_pixels(dataset, item)
         if clip.annotated.any():

@@ -1,5 +1,6 @@
 """The folder that an export fills: whole or not there, and no name leads out of it."""
 
+import errno
 import json
 import math
 import os
@@ -27,7 +28,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write into, which gets its name at the end; after an error nothing is left.
 
     Raises:
-        ExportError: The name is taken.
+        ExportError: The name is taken, or nothing can be written there.
     """
     out = out.absolute()
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
@@ -36,36 +37,54 @@ def new_folder(out: Path) -> Iterator[Path]:
             file=out,
             key="--out",
             expected="a new or empty folder",
-            remedy="choose another folder; an export never overwrites anything",
+            remedy="choose another folder; nothing is ever overwritten",
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    except OSError as error:
+        raise _cannot_write(out, error) from error
     try:
         yield partial
         partial.replace(out)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise  # of what was read, for all that is known here
+        raise _cannot_write(out, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def clip_path(folder: Path, clip: Clip, suffix: str = "") -> Path:
+def _cannot_write(out: Path, error: OSError) -> ExportError:
+    return ExportError(
+        "the output folder can't be written",
+        file=out,
+        key="--out",
+        expected="a place with room where files may be made",
+        found=error.strerror,
+        remedy="make room, or choose another place; nothing is left there",
+    )
+
+
+def clip_path(folder: Path, name: str, suffix: str = "") -> Path:
     """``<patient>/<run><suffix>`` below a folder, with the folders above it.
 
     Raises:
         ExportError: The clip's name can't be that of a file.
     """
-    for part in clip.name.split("/"):
+    for part in name.split("/"):
         odd = part in ("", ".", "..") or part.startswith(".") or re.search(r"[\x00-\x1f\\]", part)
         if odd or len(part.encode()) > 200:
             raise ExportError(
                 "the clip's name can't be that of a folder or file",
                 key="clips/name",
                 expected="<patient>/<run>, at most 200 bytes each, no dot in front, backslash or control character",
-                found=repr(clip.name),
+                found=repr(name),
                 remedy="import the clips again under plain names",
             )
-    path = folder.joinpath(*clip.name.split("/"))
+    path = folder.joinpath(*name.split("/"))
     path = path.with_name(path.name + suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -18,7 +18,7 @@ class FramesExport:
 
     def add(self, item: Item) -> None:
         """Write one clip."""
-        clip, run = item.clip, clip_path(self.folder, item.clip)
+        clip, run = item.clip, clip_path(self.folder, item.clip.name)
         (run / "images").mkdir(parents=True)
         for k, frame in enumerate(clip.image):
             write_png(run / "images" / f"{k:05d}.png", frame)

@@ -29,7 +29,7 @@ class NiftiExport:
     def add(self, item: Item) -> None:
         """Write one clip."""
         clip = item.clip
-        path = clip_path(self.folder, clip, ".nii.gz")
+        path = clip_path(self.folder, clip.name, ".nii.gz")
         _save(path, clip.image, clip)
         stem = path.name.removesuffix(".nii.gz")
         meta = meta_of(clip, known_origin=not item.generated)

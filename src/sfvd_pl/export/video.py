@@ -45,7 +45,7 @@ class VideoExport:
         clip = item.clip
         rate = self.fps if math.isnan(clip.fps) else clip.fps
         self.guessed += math.isnan(clip.fps)
-        self.codec = _encode(clip_path(self.folder, clip, ".mp4"), self._pictures(clip), rate, item)
+        self.codec = _encode(clip_path(self.folder, clip.name, ".mp4"), self._pictures(clip), rate, item)
 
     def finish(self) -> list[str]:
         """What a viewer should know."""
