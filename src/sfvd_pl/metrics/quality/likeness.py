@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from sfvd_pl.metrics.arrays import Array, require_axes
+from sfvd_pl.metrics.arrays import Array, Ints, require_axes
 
 SIDE = 48
 """Rows and columns at which a frame is described."""
@@ -27,7 +27,7 @@ ZOOMS = (0.95, 1.0, 1.055)
 QUERIES = 8
 """Frames of a clip that look for others, evenly spread with both ends; every frame can be found."""
 NEAREST = 5
-"""Clips that are looked at closely for each clip."""
+"""Clips that are looked at closely for each clip, and of other patients' clips as many again at most."""
 LEAST = 0.6
 """Correlation of descriptions below which two frames aren't looked at closely."""
 BLOCK = 4096
@@ -152,15 +152,20 @@ class Likeness:
         self._queries.append(queries)
         self._at.append(list(at))
 
-    def candidates(self, *, nearest: int = NEAREST, least: float = LEAST) -> Iterator[Candidate]:
-        """Pairs of clips to look at closely, at most ``nearest`` for each clip, each pair once.
+    def candidates(
+        self, patients: Sequence[str], *, nearest: int = NEAREST, least: float = LEAST
+    ) -> Iterator[Candidate]:
+        """Pairs of clips to look at closely, each pair once.
+
+        For each clip there are the ``nearest`` of all and the ``nearest`` of other patients: the runs of one patient
+        look so much alike that they might leave no place to a copy under another name, which is a leak.
 
         Cost: with M clips of T frames, 8 M queries in 6 variants against M T frames, so 48 M x M T products of
-        about 200 numbers in float32, by blocks of at most 4096 x 4096; and at most ``nearest`` M close looks.
+        about 200 numbers in float32, by blocks of at most 4096 x 4096; and at most 2 ``nearest`` M close looks.
         """
         if len(self._frames) < 2:
             return
-        best = self._nearest(nearest)
+        best = self._nearest(np.unique(np.asarray(patients, str), return_inverse=True)[1], nearest)
         seen = set()
         for clip, others in enumerate(best):
             for likeness, other in others:
@@ -169,8 +174,8 @@ class Likeness:
                     seen.add(pair)
                     yield self._frames_of(clip, other)
 
-    def _nearest(self, nearest: int) -> list[list[tuple[float, int]]]:
-        """For each clip the clips that look most like it, (likeness, clip)."""
+    def _nearest(self, owner: Ints, nearest: int) -> list[list[tuple[float, int]]]:
+        """For each clip the clips that look most like it, (likeness, clip), by whose (M,) they are."""
         blocks = list(_blocks([len(f) for f in self._frames]))
         best: list[list[tuple[float, int]]] = []
         variants = self._queries[0].shape[1]
@@ -187,8 +192,10 @@ class Likeness:
                 )
             table = np.concatenate(tables, axis=1)
             table[np.arange(len(query_clips)), query_clips] = -1.0
+            others = np.where(owner[query_clips][:, None] == owner, -1.0, table)
             keep = min(nearest, table.shape[1])
-            top = np.argpartition(-table, keep - 1, axis=1)[:, :keep]
+            tops = [np.argpartition(-each, keep - 1, axis=1)[:, :keep] for each in (table, others)]
+            top = np.concatenate(tops, axis=1)
             best += [
                 [(float(row[c]), int(c)) for c in chosen] for row, chosen in zip(table, top, strict=True)
             ]

@@ -107,7 +107,8 @@ class CopyFinder:
     def find(self, *, progress: bool = False) -> list[CopyFacts]:
         """All pairs of clips that share frames, in the order of the clips."""
         found = {(pair.first, pair.second): pair for pair in self._exact()}
-        candidates = [c for c in self._likeness.candidates() if (c.first, c.second) not in found]
+        alike = self._likeness.candidates(self._patients)
+        candidates = [c for c in alike if (c.first, c.second) not in found]
         candidates.sort(key=lambda c: (c.first, c.second))
         for candidate in tqdm(candidates, "copies", disable=not progress, unit="pair"):
             pair = self._look(candidate)
