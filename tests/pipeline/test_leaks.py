@@ -32,7 +32,7 @@ from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
-from sfvd_pl.pipeline.evaluate import EvaluateSettings, evaluate, write_segmentation
+from sfvd_pl.pipeline.evaluate import EvaluateSettings, arm_tables, evaluate, write_segmentation
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +275,13 @@ def test_predictions_remember_whom_their_segmenters_learned_from(
     ckpt = save_model(segmentation_module(), tmp_path / "m.ckpt", source, patients=learned)
     out = write_segmentation(tmp_path / "s.h5", source, {"real": ckpt}, seed=0, config={})
     assert set(Artifact.open(out, Kind.SEGMENTATION).patients) == set(learned)
+
+
+def test_predictions_are_not_scored_against_the_masks_of_another_source(source: Path, tmp_path: Path) -> None:
+    """The rows exist in both, so nothing else would tell."""
+    ckpt = save_model(segmentation_module(), tmp_path / "m.ckpt", source)
+    out = write_segmentation(tmp_path / "s.h5", source, {"real": ckpt}, seed=0, config={})
+    assert set(arm_tables(out, Artifact.open(source))["real"]) == patients_of(source, "test")
+    other = write_toy_source(tmp_path / "other.h5", seed=8)
+    with pytest.raises(ArtifactError, match="predictions on another source"):
+        arm_tables(out, Artifact.open(other))

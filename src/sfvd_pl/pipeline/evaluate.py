@@ -17,7 +17,7 @@ from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.modules import cpu_cores
 from sfvd_pl.datasets.reference import ReferenceClip, ReferenceFrames, reference_clips
 from sfvd_pl.datasets.segmentation import AnnotatedFrames, ArtifactFrames
-from sfvd_pl.errors import ConfigError
+from sfvd_pl.errors import ArtifactError, ConfigError
 from sfvd_pl.metrics.arms import segmentation_section
 from sfvd_pl.metrics.calibration import gate_section, visibility_section
 from sfvd_pl.metrics.label import LabelFidelity, label_fidelity, label_fidelity_section
@@ -101,8 +101,21 @@ def write_segmentation(
 
 
 def arm_tables(segmentation: Path, source: Artifact) -> dict[str, PatientTable]:
-    """Scores of each arm by patient."""
+    """Scores of each arm by patient.
+
+    Raises:
+        ArtifactError: The predictions are of another source, whose frames have other masks.
+    """
     made = Artifact.open(segmentation, Kind.SEGMENTATION)
+    if made.parents.get("source") != source.content_hash:
+        raise ArtifactError(
+            "these are predictions on another source",
+            file=segmentation,
+            key="parents['source']",
+            expected=f"{source.content_hash} ({source.path})",
+            found=made.parents.get("source", "no source"),
+            remedy="pass the source that was segmented",
+        )
     masks = np.concatenate([source.rows("frames/wire_mask", r, r + 1) for r in made.column("frames/source_frame")])
     tables: dict[str, PatientTable] = {}
     for number, arm in enumerate(made.column("arms/name")):
