@@ -8,6 +8,8 @@ import pytest
 from faults import clean_clips, with_masks, write_clips
 from toy import STAGES
 
+from sfvd_pl.artifacts import Artifact
+
 Sfvd = Callable[..., Any]
 
 
@@ -76,3 +78,15 @@ def _source_and_check(pipeline: Any) -> list[Any]:
     from sfvd_pl.pipeline.check import check_step
 
     return [*pipeline._source(), check_step(pipeline.run, pipeline.source, pipeline._config("check"), {})]
+
+
+@pytest.mark.parametrize("command", [["check"], ["export", "--format", "frames"]])
+def test_nothing_is_made_from_a_damaged_artifact(sfvd: Sfvd, source: Path, tmp_path: Path, command: list[str]) -> None:
+    """What is written names the artifact's content hash, which the content wouldn't fit."""
+    damaged, content = tmp_path / "s.h5", bytearray(source.read_bytes())
+    content[bytes(content).index(Artifact.open(source).rows("frames/image", 3, 4)[0].tobytes())] ^= 1
+    damaged.write_bytes(content)
+    done = sfvd("data", *command, damaged, "--out", tmp_path / "out")
+    assert done.status == 1
+    assert "does not hold" in done.err and "frames/image" in done.err
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from toy import rewritten
 
-from sfvd_pl.artifacts import Artifact, verify
+from sfvd_pl.artifacts import Artifact, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 
@@ -228,7 +228,7 @@ def test_an_input_is_read_to_the_last_byte_once_and_again_when_it_was_written(
 ) -> None:
     given, read = run.path("source.h5"), []
     given.write_bytes(source.read_bytes())
-    monkeypatch.setattr("sfvd_pl.pipeline.steps.verify", lambda path: read.append(path) or verify(path))
+    monkeypatch.setattr("sfvd_pl.pipeline.steps.require_whole", lambda path: read.append(path) or require_whole(path))
     steps = [Step(name, {}, {"source": given}, [], lambda resume: None) for name in ("scene", "guide", "gate")]
     for step in steps:
         run.perform(step)

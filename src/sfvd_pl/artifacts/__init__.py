@@ -24,7 +24,7 @@ from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash
 from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
 from sfvd_pl.artifacts.shards import ShardSet
 from sfvd_pl.artifacts.store import Artifact, content_hash
-from sfvd_pl.artifacts.verify import verify
+from sfvd_pl.artifacts.verify import require_whole, verify
 from sfvd_pl.artifacts.writer import ArtifactWriter
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "refuse_seen",
     "refuse_seen_by",
     "require_source",
+    "require_whole",
     "verify",
     "verify_shards",
 ]

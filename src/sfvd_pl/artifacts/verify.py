@@ -50,6 +50,22 @@ def verify(
         return [str(error)]
 
 
+def require_whole(path: str | os.PathLike[str], *, progress: bool = False) -> None:
+    """Read all of an artifact before anything is made from it.
+
+    Raises:
+        ArtifactError: It doesn't hold; the error names the first problems.
+    """
+    problems = verify(path, progress=progress)
+    if problems:
+        raise ArtifactError(
+            "an artifact does not hold",
+            file=path,
+            found="; ".join(problems[:3]),
+            remedy="remove it and run the stage that makes it again",
+        )
+
+
 def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) -> list[str]:
     """Problems of an opened artifact or shard; see ``verify``.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from sfvd_pl.artifacts import require_whole
 from sfvd_pl.metrics.quality.check import CheckConfig
 from sfvd_pl.metrics.quality.facts import Limits
 from sfvd_pl.report.check import write_check
@@ -42,10 +43,12 @@ def run_check(chosen: Namespace) -> None:
     """Check, write the page, say what was found.
 
     Raises:
+        ArtifactError: The file doesn't hold.
         SourceError: There are errors that nobody accepted.
     """
     accepted = [chosen.accept] if isinstance(chosen.accept, str) else list(chosen.accept)
     config = CheckConfig(tuple(accepted), chosen.window, chosen.frames, chosen.limits)
+    require_whole(chosen.file, progress=sys.stderr.isatty())
     check = check_source(chosen.file, config, progress=sys.stderr.isatty())
     folder = chosen.out or chosen.file.with_name(f"{chosen.file.stem}-check")
     numbers, page = write_check(folder, check)

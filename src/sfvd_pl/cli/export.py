@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sfvd_pl.artifacts import Artifact
+from sfvd_pl.artifacts import Artifact, require_whole
 from sfvd_pl.export import ExportConfig, export_artifact
 
 
@@ -24,7 +24,13 @@ def export_parser() -> ArgumentParser:
 
 
 def run_export(chosen: Namespace) -> None:
-    """Export, and say what was done."""
+    """Export, and say what was done.
+
+    Raises:
+        ArtifactError: The artifact doesn't hold: what is exported names its content hash.
+        ExportError: See :func:`export_artifact`.
+    """
+    require_whole(chosen.file, progress=sys.stderr.isatty())
     settings = {field.name: chosen[field.name] for field in fields(ExportConfig)}
     settings["clips"] = tuple(settings["clips"])
     lines = export_artifact(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfvd_pl.artifacts import Artifact, canonical_json, verify
+from sfvd_pl.artifacts import Artifact, canonical_json, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.hashing import code_hash, file_hash
 
@@ -150,25 +150,15 @@ class Run:
                     remedy="run the stages in order: make stage1 stage2 augment segment",
                 )
             if path.suffix == ".h5":
-                problems = self._problems(path)
-                if problems:
-                    raise ArtifactError(
-                        "an artifact does not hold",
-                        file=path,
-                        found="; ".join(problems[:3]),
-                        remedy="remove it and run the stage that makes it again",
-                    )
+                self._require_whole(path)
 
-    def _problems(self, path: Path) -> list[str]:
-        """Problems of an artifact; one that held is read to the last byte again only if it was written since."""
+    def _require_whole(self, path: Path) -> None:
+        """One that held is read to the last byte again only if it was written since."""
         facts = path.stat()
         mark = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-        if self._held.get(path) == mark:
-            return []
-        problems = verify(path)
-        if not problems:
+        if self._held.get(path) != mark:
+            require_whole(path)
             self._held[path] = mark
-        return problems
 
     def _set_aside(self, step: Step, before: dict[str, Any], parts: dict[str, str]) -> None:
         """Keep what an earlier configuration made beside the run's new results."""
