@@ -232,6 +232,9 @@ def test_a_motion_model_inherits_the_patients_of_the_scene_model_it_starts_from(
     kept = motion_module(scene_ckpt=save_model(scene_module(), tmp_path / "s.ckpt", source, patients=["elsewhere"]))
     fit(kept, motion_data(source), tmp_path, max_steps=1, limit_val_batches=0)
     assert set(kept.learned_from["patients"]) == patients_of(source, "train") | {"elsewhere"}
+    silent = motion_module(scene_ckpt=save_model(scene_module(), tmp_path / "silent.ckpt", source, patients=[]))
+    with pytest.raises(LeakError, match="the model to start from doesn't say whom it was learned from"):
+        fit(silent, motion_data(source), tmp_path, max_steps=1, limit_val_batches=0)
 
 
 def test_going_on_with_other_synthetic_clips_adds_whom_those_were_learned_from(source: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class RecordedModule(pl.LightningModule):
 
     Attributes:
         learned_from: Content hash of the source and names of the patients that the weights know.
-        inherited_patients: Those that the initial weights know, where they come from another model.
+        inherited_patients: Those that the initial weights know; None where they don't come from another model.
     """
 
     intensity: Tensor
@@ -126,7 +126,7 @@ class RecordedModule(pl.LightningModule):
         super().__init__()
         self.recorded_config = to_plain(config)
         self.learned_from: dict[str, Any] = {}
-        self.inherited_patients: tuple[str, ...] = ()
+        self.inherited_patients: tuple[str, ...] | None = None
         self.register_buffer("intensity", torch.tensor([math.nan, math.nan]))
 
     def setup(self, stage: str) -> None:
@@ -134,9 +134,9 @@ class RecordedModule(pl.LightningModule):
         if stage != "fit":
             return
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.inherited_patients:
+        if self.inherited_patients is not None:
             refuse_seen(self.inherited_patients, datamodule.unseen, what="the model to start from", file=None)
-        patients = sorted({*datamodule.patients, *self.inherited_patients})
+        patients = sorted({*datamodule.patients, *(self.inherited_patients or ())})
         self.learned_from = {"source": datamodule.source_hash, "patients": patients}
         if torch.isnan(self.intensity).any():
             measured = datamodule.intensity
