@@ -1,6 +1,7 @@
 """What is found in a tree, under which name, and whose it is."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -191,4 +192,13 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "iterdir", guarded)
     with pytest.raises(SourceError, match="Permission denied"):
+        scan_source(tmp_path)
+
+
+def test_a_run_within_a_run_is_not_passed_over(tmp_path: Path) -> None:
+    run = pictures(tmp_path / "p1" / "r1")
+    (run / ".old" / "images").mkdir(parents=True)
+    assert len(scan_source(tmp_path)) == 1
+    shutil.copytree(run / "images", run / "again" / "images")
+    with pytest.raises(SourceError, match=r"a run within a run[\s\S]*again"):
         scan_source(tmp_path)

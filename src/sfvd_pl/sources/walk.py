@@ -210,7 +210,16 @@ class _Walk:
     def _folder(self, folder: Path, where: PurePosixPath, above: tuple[str, ...]) -> None:
         if (folder / "images").is_dir():
             inside = where if where.parts else PurePosixPath(folder.resolve().name or "run")
-            self.found.append(Found(inside, folder, scan_run))
+            deeper = next((path for path in sorted(folder.glob("[!.]*/images")) if path.is_dir()), None)
+            if deeper is None:
+                self.found.append(Found(inside, folder, scan_run))
+                return
+            error = SourceError(
+                "a run within a run", file=deeper, expected=f"no further images/ below {folder.name}",
+                found=f"{folder.name}/images as well", remedy=LAYOUT,
+            )  # fmt: skip
+            self.problem(_printable(inside), error)
+            self.refused.add(inside.parts[0])
             return
         folders: list[Path] = []
         files: list[Path] = []
