@@ -27,7 +27,7 @@ IDENTITY = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", 
 ELEMENTS = (
     *("SpecificCharacterSet", "SOPClassUID", "Modality", "ImageType", "BurnedInAnnotation", "InstanceNumber"),
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelAspectRatio"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelIntensityRelationship", "PixelIntensityRelationshipSign"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
