@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_files import write_dicom
 from PIL import Image
 
 from sfvd_pl.errors import SfvdError, SourceError
@@ -193,6 +194,16 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "iterdir", guarded)
     with pytest.raises(SourceError, match="Permission denied"):
         scan_source(tmp_path)
+
+
+def test_a_list_with_some_of_a_dicom_patients_files(tmp_path: Path) -> None:
+    for number in (1, 2):
+        elements = {"SOPInstanceUID": f"1.2.{number}", "SeriesInstanceUID": f"1.3.{number}"}
+        write_dicom(tmp_path / f"day{number}" / "IM1", np.full((2, 4, 6), number), elements=elements)
+    with pytest.raises(SourceError, match=r"some DICOM files of a patient and not all[\s\S]*day2"):
+        scan_source(tmp_path, patients=Patients({"day1": "P"}), salt="s")
+    both = scan_source(tmp_path, patients=Patients({"day1": "P", "day2": "P"}), salt="s")
+    assert {recording.patient for recording in both.recordings} == {"P"}
 
 
 def test_a_run_within_a_run_is_not_passed_over(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def _add_dicom(
     for found in walk.found:
         if len(found.where.parts) > 1 and patients.listed(found.where, found.path, used) is None:
             others.setdefault(found.where.parts[0], []).append(found)
+    said: dict[str, dict[str | None, Path]] = {}
     for run in runs:
         path = run.files[0]
         where = PurePosixPath(*path.relative_to(walk.root).parts) if path != walk.root else PurePosixPath(path.name)
@@ -160,6 +161,7 @@ def _add_dicom(
                 found=f"{beside[0].path.name} in {where.parts[0]} as well",
                 remedy=f"say who it is with --patients FILE, a CSV file with a line {where.parts[0]},PATIENT",
             )
+        said.setdefault(run.patient, {}).setdefault(listed, path)
         recording: Recording = run if listed is None else _renamed(run, listed)
         try:
             _add(recordings, recording, recording.name)
@@ -167,6 +169,21 @@ def _add_dicom(
             if problem is None:
                 raise
             refused(error)
+    _check_listed(said)
+
+
+def _check_listed(said: dict[str, dict[str | None, Path]]) -> None:
+    """Refuse a list with some of a patient's files: the others would be another patient's, perhaps of another split."""
+    for names in said.values():
+        if None in names and len(names) > 1:
+            raise SourceError(
+                "the list of patients has some DICOM files of a patient and not all",
+                file=names[None],
+                key="patients",
+                expected="all files whose headers name the same patient, or none",
+                found=f"this one isn't listed, its patient's others are {', '.join(sorted(filter(None, names)))}",
+                remedy="list it as well, or the folder above both",
+            )
 
 
 def _renamed(run: DicomRun, patient: str) -> Renamed:

@@ -405,7 +405,7 @@ def test_a_dicom_files_patient_and_a_folders(tree: Path, tmp_path: Path, make_cl
     write_dicom(tree / "p3" / "IM2", make_clip("x", "z").image, elements={"SOPInstanceUID": "1.2.3"})
     with pytest.raises(SourceError, match="only the former say whose they are"):
         run(tree, tmp_path / "s.h5")
-    (tmp_path / "who.csv").write_text("path,patient\np3/IM2,eve\np3/s,eve\n")
+    (tmp_path / "who.csv").write_text("path,patient\np3/IM2,eve\np3/s,eve\nscan/IM1,eve\n")
     run(tree, tmp_path / "t.h5", ImportConfig(workers=1, patients=tmp_path / "who.csv"))  # what it was told
     (tmp_path / "who.csv").write_text("path,patient\np3/s,eve\n")
     with pytest.raises(SourceError, match=r"bare\.npy in p3"):
