@@ -206,6 +206,17 @@ def test_a_list_with_some_of_a_dicom_patients_files(tmp_path: Path) -> None:
     assert {recording.patient for recording in both.recordings} == {"P"}
 
 
+def test_pipes_are_not_waited_for_and_dead_links_are_named(tmp_path: Path) -> None:
+    stack(tmp_path / "p1" / "a.npy")
+    for name in ("pipe", "pipe.npy"):
+        os.mkfifo(tmp_path / "p1" / name)
+    scan = scan_source(tmp_path)
+    assert len(scan) == 1 and [path.name for path in scan.ignored] == ["pipe", "pipe.npy"]
+    (tmp_path / "p1" / "dead.npy").symlink_to("nowhere.npy")
+    with pytest.raises(SourceError, match=r"dead\.npy"):
+        scan_source(tmp_path)
+
+
 def test_a_run_within_a_run_is_not_passed_over(tmp_path: Path) -> None:
     run = pictures(tmp_path / "p1" / "r1")
     (run / ".old" / "images").mkdir(parents=True)

@@ -246,8 +246,12 @@ class _Walk:
             self.problem(_printable(where), _unreadable(folder, failure))
             return
         for path in listed:
-            if not path.name.startswith("."):
-                (folders if path.is_dir() else files).append(path)
+            if path.name.startswith("."):
+                continue
+            if path.exists() and not (path.is_dir() or path.is_file()):
+                self.ignored.append(path)  # a pipe or a device would be waited for
+                continue
+            (folders if path.is_dir() else files).append(path)
         for path in files:
             self._file(path, where / stem(path))
         if len(where.parts) >= 2 and any(path.suffix.lower() in PICTURES for path in files):
