@@ -389,3 +389,18 @@ def test_json_says_everything(faulty: Path) -> None:
     assert first["title"] == CODES["mask-beside"].title
     assert data["clips"][2]["placement"]["offset_px"] != [0, 0]
     assert sum(row["clips"] for row in data["patients"]) == sum(row["clips"] for row in data["splits"]) == 8
+
+
+def test_accepting_some_of_a_group_of_copies_does_not_hide_the_leak_between_the_others(tmp_path: Path) -> None:
+    """Four clips of one recording in two splits, two of them accepted by name: the other two leak."""
+    clips = list(clean_clips(patients=12, runs=1, frames=6, side=72))
+    part = split_of(write_clips(tmp_path / "whole.h5", clips))
+    by_part = [[c for c in clips if part[c.name] == split][:2] for split in ("train", "test")]
+    chosen = [runs[k] for k in (0, 1) for runs in by_part]
+    picture = chosen[0].image
+    copied = [with_image(c, picture) if any(c is each for each in chosen) else c for c in clips]
+    source = write_clips(tmp_path / "copied.h5", copied)
+    known = tuple(f"copy-across-splits:{c.name}" for c in chosen[:2])
+    found = [f for f in check_source(source, CheckConfig(accept=known)).findings if f.code == "copy-across-splits"]
+    errors = [f for f in found if f.severity == "error"]
+    assert [{f.clip, f.other} for f in errors] == [{c.name for c in chosen[2:]}]

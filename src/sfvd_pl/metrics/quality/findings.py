@@ -241,11 +241,16 @@ def accept(findings: Iterable[Finding], accepted: Iterable[str]) -> list[Finding
             )
     marked = [
         replace(f, severity="accepted")
-        if f.severity == "error" and any(_names(entry, f) for entry in known)
+        if f.severity == "error" and is_accepted(f, known)
         else f
         for f in findings
     ]
     return sorted(marked, key=lambda f: ("error", "accepted", "warning").index(f.severity))
+
+
+def is_accepted(finding: Finding, accepted: Iterable[str]) -> bool:
+    """Whether one of the entries, as in :func:`accept`, means this finding."""
+    return any(_names(entry, finding) for entry in accepted)
 
 
 def _names(entry: str, finding: Finding) -> bool:

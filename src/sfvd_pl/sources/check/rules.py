@@ -8,7 +8,7 @@ import numpy as np
 from sfvd_pl.metrics.quality.copies import GRAIN, STRUCTURE
 from sfvd_pl.metrics.quality.exposure import robust_z
 from sfvd_pl.metrics.quality.facts import ClipFacts, CopyFacts, Limits
-from sfvd_pl.metrics.quality.findings import Finding, Severity
+from sfvd_pl.metrics.quality.findings import Finding, Severity, is_accepted
 from sfvd_pl.metrics.quality.placement import MIN_FRAMES
 from sfvd_pl.sources.check.copies import spanning
 from sfvd_pl.sources.write import SPLITS
@@ -39,6 +39,7 @@ def apply_rules(
     *,
     window: int = 0,
     frames: int = 0,
+    accepted: Sequence[str] = (),
 ) -> list[Finding]:
     """All findings, by topic.
 
@@ -48,8 +49,9 @@ def apply_rules(
         limits: What they are held against.
         window: Training window in pixels; 0 for none.
         frames: Frames of a training clip; 0 for none.
+        accepted: Errors that are known: of a group of copies, those that aren't are listed first.
     """
-    found = [*_copies(clips, copies), *_coverage(clips, limits)]
+    found = [*_copies(clips, copies, accepted), *_coverage(clips, limits)]
     for clip in clips:
         found += [*_placement(clip, limits), *_masks(clip, limits), *_frames(clip, window, frames)]
         found += _exposure(clip, limits)
@@ -72,32 +74,35 @@ def notes_on(clips: Sequence[ClipFacts]) -> Iterator[str]:
         yield f"clips without a labelled wire: {unlabelled}; whether their wire is dark can't be told"
 
 
-def _copies(clips: Sequence[ClipFacts], copies: Sequence[CopyFacts]) -> Iterator[Finding]:
-    codes = ("copy-across-splits", "copy-across-patients", "copy-within-patient")
-    ranks = []
-    for pair in copies:
-        one, two = clips[pair.first], clips[pair.second]
-        ranks.append(0 if one.split != two.split else 1 if one.patient != two.patient else 2)
+def _copies(
+    clips: Sequence[ClipFacts], copies: Sequence[CopyFacts], accepted: Sequence[str]
+) -> Iterator[Finding]:
+    found = [_copy(clips[pair.first], clips[pair.second], pair) for pair in copies]
+    gravity = ("copy-across-splits", "copy-across-patients", "copy-within-patient")
+    # One leak that somebody knows of must not stand for another that nobody does.
+    ranks = [2 * gravity.index(finding.code) + is_accepted(finding, accepted) for finding in found]
     kept = {id(pair) for pair in spanning(copies, ranks)}
-    for pair, rank in zip(copies, ranks, strict=True):
-        if id(pair) not in kept:
-            continue
-        one, two = clips[pair.first], clips[pair.second]
-        facts = f"correlation of grain {pair.grain:.2f}, of structure {pair.structure:.2f}"
-        facts = "identical pixels" if pair.exact else facts
-        where = f"{one.split} and {two.split}: " if rank == 0 else ""
-        yield Finding(
-            codes[rank],
-            "error" if rank == 0 else "warning",
-            one.name,
-            tuple(a for a, _ in pair.frames),
-            f"{where}{len(pair.frames)} of {one.frames} and {two.frames} frames, {facts}"
-            + (f"; {pair.how}" if pair.how else ""),
-            f"grain below {GRAIN:g}, structure below {STRUCTURE:g}",
-            two.name,
-            tuple(b for _, b in pair.frames),
-            1.0 if pair.exact else float(np.nanmax([pair.grain, pair.structure])),
-        )
+    yield from (finding for finding, pair in zip(found, copies, strict=True) if id(pair) in kept)
+
+
+def _copy(one: ClipFacts, two: ClipFacts, pair: CopyFacts) -> Finding:
+    leak = one.split != two.split
+    within = "copy-within-patient" if one.patient == two.patient else "copy-across-patients"
+    facts = f"correlation of grain {pair.grain:.2f}, of structure {pair.structure:.2f}"
+    facts = "identical pixels" if pair.exact else facts
+    where = f"{one.split} and {two.split}: " if leak else ""
+    return Finding(
+        "copy-across-splits" if leak else within,
+        "error" if leak else "warning",
+        one.name,
+        tuple(a for a, _ in pair.frames),
+        f"{where}{len(pair.frames)} of {one.frames} and {two.frames} frames, {facts}"
+        + (f"; {pair.how}" if pair.how else ""),
+        f"grain below {GRAIN:g}, structure below {STRUCTURE:g}",
+        two.name,
+        tuple(b for _, b in pair.frames),
+        1.0 if pair.exact else float(np.nanmax([pair.grain, pair.structure])),
+    )
 
 
 def _coverage(clips: Sequence[ClipFacts], limits: Limits) -> Iterator[Finding]:

@@ -49,7 +49,9 @@ def check_source(path: str | Path, config: CheckConfig | None = None, *, progres
         clips.append(measure_clip(artifact, clip))
         finder.add(_images(artifact, clip), clips[-1].frames)
     copies = finder.find(progress=progress)
-    found = apply_rules(clips, copies, config.limits, window=config.window, frames=config.frames)
+    found = apply_rules(
+        clips, copies, config.limits, window=config.window, frames=config.frames, accepted=config.accept
+    )
     return Check(
         path=Path(path),
         content_hash=artifact.content_hash,
