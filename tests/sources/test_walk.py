@@ -217,6 +217,24 @@ def test_pipes_are_not_waited_for_and_dead_links_are_named(tmp_path: Path) -> No
         scan_source(tmp_path)
 
 
+def test_a_folder_that_may_be_listed_but_not_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack(tmp_path / "p1" / "a.npy")
+    stack(tmp_path / "p2" / "a.npy")
+    is_dir = Path.is_dir
+
+    def shut(path: Path) -> bool:
+        if path.parent.name == "p2":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", shut)
+    with pytest.raises(SourceError, match="it can't be read"):
+        scan_source(tmp_path)
+    told: list[str] = []
+    scan = scan_source(tmp_path, problem=lambda name, error: told.append(name))
+    assert told == ["p2"] and [recording.name for recording in scan.recordings] == ["p1/a"]
+
+
 def test_a_run_within_a_run_is_not_passed_over(tmp_path: Path) -> None:
     run = pictures(tmp_path / "p1" / "r1")
     (run / ".old" / "images").mkdir(parents=True)

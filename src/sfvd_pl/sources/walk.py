@@ -225,6 +225,13 @@ class _Walk:
             self._file(root, PurePosixPath(stem(root)))
 
     def _folder(self, folder: Path, where: PurePosixPath, above: tuple[str, ...]) -> None:
+        try:
+            self._look(folder, where, above)
+        except OSError as failure:
+            self.problem(_printable(where), _unreadable(folder, failure))
+            self.refused.update(where.parts[:1])
+
+    def _look(self, folder: Path, where: PurePosixPath, above: tuple[str, ...]) -> None:
         if (folder / "images").is_dir():
             inside = where if where.parts else PurePosixPath(folder.resolve().name or "run")
             deeper = next((path for path in sorted(folder.glob("[!.]*/images")) if path.is_dir()), None)
@@ -240,12 +247,7 @@ class _Walk:
             return
         folders: list[Path] = []
         files: list[Path] = []
-        try:
-            listed = sorted(folder.iterdir(), key=natural_key)
-        except OSError as failure:
-            self.problem(_printable(where), _unreadable(folder, failure))
-            return
-        for path in listed:
+        for path in sorted(folder.iterdir(), key=natural_key):
             if path.name.startswith("."):
                 continue
             if path.exists() and not (path.is_dir() or path.is_file()):
