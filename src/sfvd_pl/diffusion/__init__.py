@@ -30,6 +30,7 @@ from sfvd_pl.diffusion.noise import (
 from sfvd_pl.diffusion.prediction import Prediction, PredictionType
 from sfvd_pl.diffusion.sampler import Sampler, SamplerConfig, inference_timesteps
 from sfvd_pl.diffusion.schedule import NoiseSchedule, ScheduleConfig
+from sfvd_pl.diffusion.times import TimestepDensity
 
 __all__ = [
     "Denoiser",
@@ -46,6 +47,7 @@ __all__ = [
     "ScheduleConfig",
     "SegmentationGuidance",
     "Segmenter",
+    "TimestepDensity",
     "X0Guidance",
     "band_loss",
     "classifier_free",

@@ -19,6 +19,7 @@ from sfvd_pl.diffusion import (
     Sampler,
     SamplerConfig,
     ScheduleConfig,
+    TimestepDensity,
     classifier_free,
     min_snr_weight,
     weighted_mse,
@@ -54,6 +55,7 @@ class ObjectiveConfig:
     Attributes:
         prediction_type: What the network predicts.
         schedule: The noise schedule.
+        timesteps: Which diffusion times the training sees how often.
         snr_gamma: Bound of the min-SNR weight; None weighs all times alike.
         band_weight: Weight of a pixel within the wire's band against 1 elsewhere.
         band_radius: Dilation of the wire mask that makes the band, pixels.
@@ -62,6 +64,7 @@ class ObjectiveConfig:
 
     prediction_type: PredictionType = "v_prediction"
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    timesteps: TimestepDensity = field(default_factory=TimestepDensity)
     snr_gamma: float | None = 5.0
     band_weight: float = 4.0
     band_radius: int = 2
@@ -273,7 +276,7 @@ class DiffusionModule(RecordedModule):
 
     def timesteps(self, uniform: Float[Tensor, " B"]) -> Tensor:
         """Diffusion times from numbers in [0, 1)."""
-        return (uniform * self.schedule.num_train_timesteps).long()
+        return self.objective.timesteps.timesteps(uniform, self.schedule.num_train_timesteps)
 
     def denoising_loss(
         self,
