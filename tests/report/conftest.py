@@ -62,7 +62,7 @@ def made_up_metrics() -> dict[str, Any]:
     ]
     edges = [float("-inf"), 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, float("inf")]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "run": "tiny-demo",
         "preset": "tiny",
         "seed": 7,
@@ -81,6 +81,8 @@ def made_up_metrics() -> dict[str, Any]:
             }
             for name, seconds, made in stages
         ],
+        "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3}},
+        "not_measured": {},
         "label_fidelity": {
             "synthetic": {"dice": 0.74, "low": 0.70, "high": 0.78, "n_clips": 96},
             "real": {"dice": 0.81, "low": 0.75, "high": 0.86, "n_clips": 12},

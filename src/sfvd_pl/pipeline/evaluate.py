@@ -258,4 +258,6 @@ def metrics_head(run: str, preset: str, seed: int, stages: list[dict[str, Any]])
         "seed": seed,
         "machine": machine(),
         "stages": stages,
+        "sets": {},
+        "not_measured": {},
     }
