@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.bootstrap import paired_bootstrap, patient_bootstrap
+from sfvd_pl.metrics.bootstrap import mean_intervals, paired_bootstrap, patient_bootstrap, sums_interval
 
 VALUES = {f"p{i}": float(value) for i, value in enumerate(np.random.default_rng(0).normal(0.7, 0.1, 25))}
 
@@ -89,3 +89,45 @@ def test_wrong_arguments_are_named(call, key: str) -> None:
     with pytest.raises(MetricsError) as caught:
         call()
     assert caught.value.key == key
+
+
+def test_many_means_at_once_are_the_same_as_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(40, 3))
+    values[rng.random((40, 3)) < 0.2] = np.nan
+    values[:4, 2] = np.nan  # a patient without any value in one column
+    groups = [f"p{row // 4}" for row in range(40)]
+    found = mean_intervals(values, groups, n=300, seed=2)
+    for column, interval in zip(values.T, found, strict=True):
+        by_patient: dict[str, list[float]] = {}
+        for group, value in zip(groups, column, strict=True):
+            by_patient.setdefault(group, []).append(float(value))
+        assert interval == pytest.approx(patient_bootstrap(by_patient, n=300, seed=2))
+
+
+def test_many_means_of_one_patient_or_none_have_no_interval() -> None:
+    one, nothing = mean_intervals(np.array([[1.0, np.nan], [3.0, np.nan]]), ["a", "a"])
+    assert one.estimate == 2 and np.isnan([one.low, one.high]).all()
+    assert np.isnan(nothing).all()
+    assert all(np.isnan(interval.estimate) for interval in mean_intervals(np.empty((0, 2)), []))
+
+
+def test_what_is_computed_from_sums_has_the_interval_of_resampled_groups() -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.uniform(1, 2, 30), rng.uniform(1, 2, 30)
+    groups = [f"p{row // 2}" for row in range(30)]
+    found = sums_interval(np.stack([x, y], axis=1), groups, lambda s: s[..., 1] / s[..., 0], n=500, seed=1)
+    ours = {f"p{k}": [float(2 * k), float(2 * k + 1)] for k in range(15)}
+    brute = patient_bootstrap(
+        ours, statistic=lambda rows: y[rows.astype(int)].sum() / x[rows.astype(int)].sum(), n=500, seed=1
+    )
+    assert found == pytest.approx(brute)
+    assert np.isnan(sums_interval(np.full((2, 2), np.nan), ["a", "b"], lambda s: s[..., 0])).all()
+    assert np.isnan(sums_interval(np.empty((0, 2)), [], lambda s: s[..., 0])).all()
+
+
+def test_each_row_needs_a_group() -> None:
+    with pytest.raises(MetricsError, match="don't belong together"):
+        mean_intervals(np.zeros((3, 1)), ["a"])
+    with pytest.raises(MetricsError, match="don't belong together"):
+        sums_interval(np.zeros((3, 1)), ["a"], lambda s: s[..., 0])

@@ -8,6 +8,7 @@ import numpy as np
 
 from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.arrays import Array, Floats, require_axes, require_same_shape
+from sfvd_pl.metrics.bootstrap import Interval, patient_bootstrap
 
 
 def ranks(values: Array) -> Floats:
@@ -34,6 +35,35 @@ def spearman(requested: Array, measured: Array) -> float:
     x, y = x - x.mean() if x.size else x, y - y.mean() if y.size else y
     scale = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / scale if scale > 0 else float("nan")
+
+
+def spearman_interval(
+    requested: Array, measured: Array, groups: Sequence[str], *, n: int = 500, seed: int = 0
+) -> Interval:
+    """:func:`spearman` with its interval over the groups, each drawn with all of its clips.
+
+    Args:
+        requested: (m,).
+        measured: (m,).
+        groups: m names, such as patients, or the clips themselves.
+        n: Number of resamples; each ranks anew.
+        seed: Of the resampling.
+
+    Raises:
+        MetricsError: If the shapes differ.
+    """
+    require_axes(requested, "n", "requested")
+    require_same_shape(measured, requested, "measured", "requested")
+    rows: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(str(group), []).append(row)
+    # The rows themselves are what is resampled; every statistic sees the drawn ones.
+    return patient_bootstrap(
+        {group: [float(row) for row in members] for group, members in rows.items()},
+        statistic=lambda drawn: spearman(requested[drawn.astype(int)], measured[drawn.astype(int)]),
+        n=n,
+        seed=seed,
+    )
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,20 @@ def wire_ends(wire_mask: Array, *, gap_px: int | float = GAP_PX) -> Floats:
         (2, 2) float64 rows of (row, column), twice the same where the wire is one pixel; (0, 2) for an empty
         mask.
     """
+    path = wire_path(wire_mask, gap_px=gap_px)
+    return path[[0, -1]] if len(path) else path
+
+
+def wire_path(wire_mask: Array, *, gap_px: int | float = GAP_PX) -> Floats:
+    """The pixels of the centreline from one end of the wire to the other, in order; see :func:`wire_ends`.
+
+    Args:
+        wire_mask: (H, W), non-zero on the wire.
+        gap_px: Longest break that is bridged, in pixels.
+
+    Returns:
+        (K, 2) float64 rows of (row, column); (0, 2) for an empty mask.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components, dijkstra
     from scipy.spatial import cKDTree
@@ -78,8 +92,13 @@ def wire_ends(wire_mask: Array, *, gap_px: int | float = GAP_PX) -> Floats:
     # Two sweeps find the longest path of a tree exactly, which a centreline all but always is.
     first = candidates[0]
     for _ in range(2):
-        last, first = first, candidates[dijkstra(graph, directed=False, indices=first)[candidates].argmax()]
-    return points[[last, first]].astype(np.float64)
+        start = first
+        distance, previous = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
+        first = candidates[distance[candidates].argmax()]
+    order = [int(first)]
+    while order[-1] != start:
+        order.append(int(previous[order[-1]]))
+    return points[order[::-1]].astype(np.float64)
 
 
 def _bridges(components: Array, length: Floats, gap_px: int | float) -> Ints:

@@ -1,0 +1,5 @@
+"""The toy source."""
+
+from toy_fixtures import models, source
+
+__all__ = ["models", "source"]

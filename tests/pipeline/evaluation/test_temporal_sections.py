@@ -1,0 +1,142 @@
+"""The sections noise, motion and wire of real windows, held against themselves and against worse ones."""
+
+import json
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import FRAMES, WINDOW
+
+from sfvd_pl.datasets.sets import ClipSet, MeasuredClip, Subset, WindowClips
+from sfvd_pl.metrics.schema import clean_metrics
+from sfvd_pl.pipeline.evaluation.motion import measure_motion
+from sfvd_pl.pipeline.evaluation.noise import measure_noise
+from sfvd_pl.pipeline.evaluation.rows import CLIP_LIMIT, compared_sets, each, longest, spread
+from sfvd_pl.pipeline.evaluation.wire import measure_wire
+
+
+@dataclass(frozen=True)
+class Context:
+    synthetic: ClipSet
+    reference: ClipSet
+    training: ClipSet
+    seed: int = 0
+
+
+class Asked(ClipSet):
+    """Clips that were asked for at the visibility they are near to."""
+
+    def __init__(self, base: ClipSet) -> None:
+        self.base, self.title, self.intensity_max = base, "asked", base.intensity_max
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, number: int) -> MeasuredClip:
+        return replace(self.base[number], requested_visibility=float(number))
+
+    @property
+    def identity(self) -> str:
+        return "asked" + self.base.identity
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        return ("",) * len(self)
+
+
+class Repeated(Asked):
+    """A clip many times over; counts how many of its copies are in memory at once."""
+
+    def __init__(self, base: ClipSet, times: int) -> None:
+        super().__init__(base)
+        self.clip, self.times = base[0], times
+        self.given = self.alive = self.most = 0
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __getitem__(self, number: int) -> MeasuredClip:
+        if not 0 <= number < self.times:
+            raise IndexError(number)
+        image = self.clip.image.copy()
+        weakref.finalize(image, self._gone)
+        self.given, self.alive = self.given + 1, self.alive + 1
+        self.most = max(self.most, self.alive)
+        return replace(self.clip, image=image, name=f"c{number}")
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+
+@pytest.fixture(scope="module")
+def context(source: Path) -> Context:
+    def windows(split: str) -> WindowClips:
+        return WindowClips(source, split, window=WINDOW, frames=FRAMES, seed=0)
+
+    return Context(Asked(windows("train")), windows("test"), windows("train"))
+
+
+def test_noise(context: Context) -> None:
+    section = measure_noise(context)
+    rows = {row["name"]: row for row in section["rows"]}
+    assert list(rows) == ["synthetic", "floor", "blur", "noise"]
+    real = section["reference"]
+    assert (real["name"], real["n"]) == ("real", len(context.reference))
+    assert rows["blur"]["residual_std"]["mean"] < real["residual_std"]["mean"] < rows["noise"]["residual_std"]["mean"]
+    # The very clips of the floor: only what they are resampled by differs.
+    assert rows["synthetic"]["noise_std"]["mean"] == rows["floor"]["noise_std"]["mean"]
+    assert len(real["autocorrelation"]) == len(section["lags"])
+    assert np.isnan(real["autocorrelation"][FRAMES]["mean"]), "no clip is that long"
+    assert section["pixel_std"]["real"] == pytest.approx(real["pixel_std"]["mean"], rel=0.2)
+    json.dumps(clean_metrics(section), allow_nan=False)
+
+
+def test_motion(context: Context) -> None:
+    section = measure_motion(context)
+    rows = {row["name"]: row for row in section["rows"]}
+    assert list(rows) == ["synthetic", "floor", "blur", "noise", "wrong masks"]
+    real, wrong = section["reference"], rows["wrong masks"]
+    assert wrong["displacement_error_px"]["mean"] > 2 * real["displacement_error_px"]["mean"]
+    assert np.isnan(wrong["warp_error"]["mean"]) and np.isfinite(real["warp_error"]["mean"])
+    assert rows["noise"]["warp_error"]["mean"] > real["warp_error"]["mean"] > rows["blur"]["warp_error"]["mean"]
+    assert all(len(curve) == FRAMES for curve in real["by_frame"].values())
+    json.dumps(clean_metrics(section), allow_nan=False)
+
+
+def test_wire(context: Context) -> None:
+    section = measure_wire(context)
+    rows = {row["name"]: row for row in section["rows"]}
+    assert list(rows) == ["synthetic", "floor", "wrong masks"]
+    real, wrong = section["reference"], rows["wrong masks"]
+    assert wrong["cnr"]["mean"] < 0.5 * real["cnr"]["mean"]
+    assert wrong["offset_px"]["mean"] > 3 * real["offset_px"]["mean"]
+    assert section["calibration"]["n"] == len(context.synthetic)
+    json.dumps(clean_metrics(section), allow_nan=False)
+
+
+def test_generated_clips_are_resampled_one_by_one_and_real_ones_by_patient(context: Context) -> None:
+    generated = [group for group, _ in each("synthetic", context.synthetic, "noise")]
+    assert len(set(generated)) == len(generated)
+    real = [group for group, _ in each("floor", context.training, "noise")]
+    assert real == list(context.training.patients)
+
+
+def test_large_sets_are_thinned_evenly(context: Context) -> None:
+    many = Repeated(context.reference, 3 * CLIP_LIMIT)
+    kept = spread(many)
+    assert isinstance(kept, Subset) and len(kept) == CLIP_LIMIT
+    assert kept.numbers[0] == 0 and kept.numbers[-1] == len(many) - 1 and len(set(kept.numbers)) == CLIP_LIMIT
+    assert spread(context.reference) is context.reference
+    sets = compared_sets(Context(many, context.reference, many), ("blur",))
+    assert [name for name, _ in sets] == ["real", "synthetic", "floor", "blur"]
+    assert longest(sets) == FRAMES and longest([]) == 1
+
+
+@pytest.mark.parametrize("measure", [measure_noise, measure_motion, measure_wire])
+def test_pictures_are_let_go_of_clip_by_clip(context: Context, measure: Callable[[Context], object]) -> None:
+    many = Repeated(context.reference, 12)
+    measure(Context(many, many, many))
+    assert many.given >= 36 and many.most <= 4
