@@ -8,9 +8,11 @@ from sfvd_pl.metrics.arrays import Array, Bools, Floats, require_axes, require_s
 from sfvd_pl.metrics.bootstrap import Interval, sums_interval
 from sfvd_pl.metrics.ridge import Path, mask_positions, ridge_positions, smooth_path
 
-SEARCH_PX = 6.0
-"""How far from a mask's line the picture's line is looked for, to either side; a wire that moves further between two
-frames isn't followed."""
+SEARCH_PX = 4.0
+"""How far from a mask's line the picture's line is looked for, to either side. A piece of wire that moves further
+between two frames isn't followed and doesn't count; further out, other dark lines would be taken for it more often."""
+FAR_PX = 1.0
+"""A displacement that is off by more was found on something else, or the wire didn't follow."""
 LEAST_MOTION_PX = 0.05
 """Masks that move less than this (standard deviation) say nothing of a correlation."""
 

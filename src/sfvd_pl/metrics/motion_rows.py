@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 
 from sfvd_pl.metrics.arrays import Array, Bools, Floats
-from sfvd_pl.metrics.displacement import displacement_correlation, displacement_sums, wire_displacement
+from sfvd_pl.metrics.displacement import (
+    FAR_PX,
+    displacement_correlation,
+    displacement_sums,
+    wire_displacement,
+)
 from sfvd_pl.metrics.drift import MAX_FRAMES, MEASURES, drift_measures, frame_curves, frame_measures
 from sfvd_pl.metrics.flow import SMOOTHNESS, smoothness_measures
 from sfvd_pl.metrics.rows import RowAccumulator, Values
@@ -53,7 +58,8 @@ class MotionAccumulator:
         self._measures.update(
             group,
             {
-                "displacement_error_px": float(error.mean()) if error.size else float("nan"),
+                "displacement_error_px": float(np.median(error)) if error.size else float("nan"),
+                "displacement_far": float((error > FAR_PX).mean()) if error.size else float("nan"),
                 "mask_motion_px": float(np.abs(found.mask).mean()) if error.size else float("nan"),
                 **self._smooth(clip, wire_mask),
                 **drift_measures(by_frame),
