@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from temporal_examples import temporal_sections
 
 from sfvd_pl.metrics.arms import segmentation_section
 from sfvd_pl.metrics.calibration import gate_section, visibility_section
@@ -115,6 +116,8 @@ def made_up_metrics() -> dict[str, Any]:
                 "difference": 0.14,
             },
         },
+        "motion": copy.deepcopy(temporal_sections()["motion"]),
+        "wire": copy.deepcopy(temporal_sections()["wire"]),
         "visibility": visibility_section(requested, measured),
         "gate": gate_section(
             np.array([not reason for reason in reasons]),

@@ -1,6 +1,5 @@
 """The sections noise, motion and wire of real windows, held against themselves and against worse ones."""
 
-import json
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ import pytest
 from toy import FRAMES, WINDOW
 
 from sfvd_pl.datasets.sets import ClipSet, MeasuredClip, Subset, WindowClips
-from sfvd_pl.metrics.schema import clean_metrics
+from sfvd_pl.errors import MetricsError
+from sfvd_pl.metrics.schema import clean_metrics, validate_section
 from sfvd_pl.pipeline.evaluation.motion import measure_motion
 from sfvd_pl.pipeline.evaluation.noise import measure_noise
 from sfvd_pl.pipeline.evaluation.rows import CLIP_LIMIT, compared_sets, each, longest, spread
@@ -91,7 +91,7 @@ def test_noise(context: Context) -> None:
     assert len(real["autocorrelation"]) == len(section["lags"])
     assert np.isnan(real["autocorrelation"][FRAMES]["mean"]), "no clip is that long"
     assert section["pixel_std"]["real"] == pytest.approx(real["pixel_std"]["mean"], rel=0.2)
-    json.dumps(clean_metrics(section), allow_nan=False)
+    validate_section("noise", clean_metrics(section))
 
 
 def test_motion(context: Context) -> None:
@@ -103,7 +103,7 @@ def test_motion(context: Context) -> None:
     assert np.isnan(wrong["warp_error"]["mean"]) and np.isfinite(real["warp_error"]["mean"])
     assert rows["noise"]["warp_error"]["mean"] > real["warp_error"]["mean"] > rows["blur"]["warp_error"]["mean"]
     assert all(len(curve) == FRAMES for curve in real["by_frame"].values())
-    json.dumps(clean_metrics(section), allow_nan=False)
+    validate_section("motion", clean_metrics(section))
 
 
 def test_wire(context: Context) -> None:
@@ -114,7 +114,17 @@ def test_wire(context: Context) -> None:
     assert wrong["cnr"]["mean"] < 0.5 * real["cnr"]["mean"]
     assert wrong["offset_px"]["mean"] > 3 * real["offset_px"]["mean"]
     assert section["calibration"]["n"] == len(context.synthetic)
-    json.dumps(clean_metrics(section), allow_nan=False)
+    validate_section("wire", clean_metrics(section))
+
+
+def test_a_floor_without_clips_has_no_row_and_nothing_to_measure_is_refused(context: Context) -> None:
+    nobody = Subset(context.training, ())
+    without = replace(context, training=nobody)
+    assert [row["name"] for row in measure_noise(without)["rows"]] == ["synthetic", "blur", "noise"]
+    for key in ("synthetic", "reference"):
+        with pytest.raises(MetricsError, match="is empty") as caught:
+            measure_noise(replace(context, **{key: nobody}))
+        assert caught.value.key == key
 
 
 def test_generated_clips_are_resampled_one_by_one_and_real_ones_by_patient(context: Context) -> None:

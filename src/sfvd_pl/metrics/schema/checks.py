@@ -165,7 +165,23 @@ def estimate(value: Check) -> Check:
 
 def rows(measures: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
     """Measures of several sets: a list with one row a set, each with ``name``, ``n`` (clips) and the measures."""
-    return listed(keys({"name": text, "n": integer(), **measures}, optional))
+    return listed(row(measures, optional))
+
+
+def row(measures: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
+    """One of :func:`rows`, such as that of the reference that the others are held against."""
+    return keys({"name": text, "n": integer(), **measures}, optional)
+
+
+def curve(value: Check) -> Check:
+    """Means with their intervals, one a point."""
+    return listed(interval(value))
+
+
+def require_length(values: list[Any], length: int, key: str, what: str) -> None:
+    """Refuse a curve that hasn't one value for each of ``length`` points."""
+    if len(values) != length:
+        fail(key, f"{length} values, one a {what}", len(values))
 
 
 def require_different_names(entries: list[Mapping[str, Any]], key: str) -> None:

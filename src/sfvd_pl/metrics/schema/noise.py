@@ -3,9 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sfvd_pl.metrics.schema.checks import CORRELATION, POSITIVE, Section, fail, integer, keys, listed, number
+from sfvd_pl.metrics.schema.checks import (
+    CORRELATION,
+    POSITIVE,
+    Section,
+    curve,
+    fail,
+    integer,
+    interval,
+    keys,
+    listed,
+    number,
+    require_different_names,
+    require_length,
+    row,
+    rows,
+)
 
 _COMPARED = keys({"synthetic": POSITIVE, "real": POSITIVE, "ratio": POSITIVE})
+_MEASURES = {
+    "pixel_std": interval(POSITIVE),
+    "residual_std": interval(POSITIVE),
+    "noise_std": interval(POSITIVE),
+    "autocorrelation": curve(CORRELATION),
+    "spectrum": curve(POSITIVE),
+}
+_SETS = {
+    "lags": listed(integer(1)),
+    "frequencies": listed(number(0, 1)),
+    "reference": row(_MEASURES),
+    "rows": rows(_MEASURES),
+}
+"""Several sets beside one another: all of these keys, or none."""
 
 
 def _consistent(section: Mapping[str, Any]) -> None:
@@ -14,6 +43,15 @@ def _consistent(section: Mapping[str, Any]) -> None:
         if len(table[name]) != len(table["lags"]):
             key = f"noise.residual_autocorrelation.{name}"
             fail(key, f"{len(table['lags'])} values, one a lag", len(table[name]))
+    for name in _SETS:
+        if (name in section) != ("rows" in section):
+            fail(f"noise.{name}", f"{' and '.join(_SETS)} together, or none of them", sorted(section))
+    if "rows" in section:
+        require_different_names(section["rows"], "noise.rows")
+        places = {f"rows[{k}]": entry for k, entry in enumerate(section["rows"])}
+        for place, entry in {"reference": section["reference"], **places}.items():
+            for measure, points, what in (("autocorrelation", "lags", "lag"), ("spectrum", "frequencies", "frequency")):
+                require_length(entry[measure], len(section[points]), f"noise.{place}.{measure}", what)
 
 
 SECTION = Section(
@@ -29,7 +67,8 @@ SECTION = Section(
                     "difference": number(-2, 2),
                 }
             ),
-        }
+        },
+        _SETS,
     ),
     _consistent,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sfvd_pl.metrics.schema import gate, label_fidelity, noise, segmentation, visibility
+from sfvd_pl.metrics.schema import gate, label_fidelity, motion, noise, segmentation, visibility, wire
 from sfvd_pl.metrics.schema.checks import Section
 
 ANNOUNCED = (
@@ -12,6 +12,8 @@ ANNOUNCED = (
 
 SECTION_CHECKS: Mapping[str, Section] = {
     "noise": noise.SECTION,
+    "motion": motion.SECTION,
+    "wire": wire.SECTION,
     "visibility": visibility.SECTION,
     "label_fidelity": label_fidelity.SECTION,
     "gate": gate.SECTION,

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sfvd_pl.datasets.sets import ClipSet, Degradation, Degraded, MeasuredClip, Subset
+from sfvd_pl.errors import MetricsError
 
 CLIP_LIMIT = 256
 """Clips of a set that are measured at most, spread evenly over it: intervals hardly narrow beyond."""
@@ -42,14 +43,26 @@ class Compared(Protocol):
 
 
 def compared_sets(context: Compared, degradations: Sequence[Degradation]) -> list[tuple[str, ClipSet]]:
-    """Name and clips of each row, the reference first: it, ``synthetic``, ``floor``, then it degraded."""
+    """Name and clips of each row, the reference first: it, ``synthetic``, ``floor``, then it degraded.
+
+    A floor without clips is left out.
+
+    Raises:
+        MetricsError: There is nothing to hold against one another.
+    """
+    for key, clips in (("reference", context.reference), ("synthetic", context.synthetic)):
+        if not len(clips):
+            raise MetricsError(
+                "a set of clips to be measured is empty",
+                key=key,
+                expected="at least one clip",
+                found=clips.title,
+                remedy="measure other clips, or leave this section out",
+            )
     reference = spread(context.reference)
-    return [
-        (REFERENCE, reference),
-        ("synthetic", spread(context.synthetic)),
-        ("floor", spread(context.training)),
-        *((kind, Degraded(reference, kind, seed=context.seed)) for kind in degradations),
-    ]
+    sets = [(REFERENCE, reference), ("synthetic", spread(context.synthetic)), ("floor", spread(context.training))]
+    sets += [(kind, Degraded(reference, kind, seed=context.seed)) for kind in degradations]
+    return [(name, clips) for name, clips in sets if len(clips)]
 
 
 def spread(clips: ClipSet, limit: int = CLIP_LIMIT) -> ClipSet:
@@ -73,4 +86,4 @@ def each(name: str, clips: ClipSet, what: str) -> Iterator[tuple[str, MeasuredCl
 
 def longest(sets: Sequence[tuple[str, ClipSet]]) -> int:
     """Frames of the longest clip, by the first of each set: clips of a set are cut alike."""
-    return max((len(clips[0].image) for _, clips in sets if len(clips)), default=1)
+    return max((len(clips[0].image) for _, clips in sets), default=1)
