@@ -190,7 +190,7 @@ def test_segment_test(chain: Chain, sfvd: Sfvd, tmp_path: Path) -> None:
 def test_evaluate_writes_the_same_measures_as_the_chain(chain: Chain, sfvd: Sfvd, tmp_path: Path) -> None:
     run = chain.run
     done = sfvd(
-        "evaluate", "--source", run / "source.h5", "--synthetic", run / "synthetic.h5", "--seed", 3,
+        "evaluate", "--real", run / "source.h5", "--generated", run / "synthetic.h5", "--seed", 3,
         "--evaluator_ckpt", run / "evaluator" / "model.ckpt", "--out", tmp_path,
     )  # fmt: skip
     assert done.status == 0, done.err

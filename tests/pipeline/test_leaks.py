@@ -32,7 +32,9 @@ from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
-from sfvd_pl.pipeline.evaluate import EvaluateSettings, arm_tables, evaluate, write_segmentation
+from sfvd_pl.pipeline.evaluation.run import evaluate
+from sfvd_pl.pipeline.evaluation.segmentation import arm_tables, write_segmentation
+from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 
 
 @pytest.fixture(scope="module")

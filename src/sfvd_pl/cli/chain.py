@@ -8,8 +8,9 @@ from jsonargparse import ArgumentParser
 
 from sfvd_pl.artifacts import content_hash
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
-from sfvd_pl.pipeline.evaluate import EvaluateSettings, metrics_head
-from sfvd_pl.pipeline.evaluate import evaluate as measure
+from sfvd_pl.pipeline.evaluation.run import evaluate as measure
+from sfvd_pl.pipeline.evaluation.run import metrics_head
+from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.report import write_run_report
 from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings
@@ -27,17 +28,20 @@ def augment(args: Sequence[str]) -> None:
 
 def evaluate(args: Sequence[str]) -> None:
     """Run ``sfvd evaluate ARGS``."""
-    parser = ArgumentParser(prog="sfvd evaluate", description="Measure synthetic clips and segmenters.")
+    parser = ArgumentParser(
+        prog="sfvd evaluate",
+        description="Measure generated clips against real ones. A section that lacks an input is left out, and the "
+        "output and metrics.json say why; one whose inputs, settings and code are unchanged comes from the cache.",
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     parser.add_class_arguments(EvaluateSettings, None)
     parser.add_argument("--out", type=Path, required=True, help="Folder for metrics.json and index.html.")
     parser.add_argument("--run", type=str, default="", help="Name that the report carries.")
     config = parser.instantiate(parser.parse_args(list(args)))
     settings = {key: value for key, value in vars(config).items() if key not in ("config", "out", "run")}
-    evaluation = measure(EvaluateSettings(**settings))
-    name = config.run or f"{config.synthetic.stem} {content_hash(config.synthetic)[:8]}"
-    head = metrics_head(name, "none", config.seed, [])
-    numbers, page = write_run_report(config.out, config.source, config.synthetic, evaluation, head)
+    evaluation = measure(EvaluateSettings(**settings), config.out / "measures")
+    name = config.run or f"{config.generated.stem} {content_hash(config.generated)[:8]}"
+    numbers, page = write_run_report(config.out, evaluation, metrics_head(name, "none", config.seed, []))
     print(f"wrote {numbers} and {page}")
 
 

@@ -278,7 +278,7 @@ class Pipeline:
         return name if seed == self.settings.seed else f"{name}-seed{seed}"
 
     def _predictions(self, checkpoints: dict[str, Path], seed: int) -> Step:
-        from sfvd_pl.pipeline.evaluate import write_segmentation
+        from sfvd_pl.pipeline.evaluation.segmentation import write_segmentation
 
         name = self._seeded("segmentation", seed)
         out = self.run.path(f"{name}.h5")
@@ -291,7 +291,8 @@ class Pipeline:
         return Step(name, config, inputs, [out], action, lambda: f"wrote {out}")
 
     def _report(self, predictions: list[Path]) -> Step:
-        from sfvd_pl.pipeline.evaluate import EvaluateSettings, evaluate, metrics_head
+        from sfvd_pl.pipeline.evaluation.run import evaluate, metrics_head
+        from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
         from sfvd_pl.pipeline.report import write_run_report
 
         evaluator = self.run.path("evaluator", "model.ckpt")
@@ -303,7 +304,8 @@ class Pipeline:
                 self.source, self.synthetic, evaluator, predictions, self.seeds, self.settings.seed
             )
             head = metrics_head(self.settings.name, self.settings.preset, self.settings.seed, self.timings())
-            write_run_report(folder, self.source, self.synthetic, evaluate(settings), head)
+            # Beside the folder, not in it: what a changed code or configuration sets aside isn't all out of date.
+            write_run_report(folder, evaluate(settings, self.run.path("measures")), head)
 
         inputs = {"source": self.source, "synthetic clips": self.synthetic, "evaluator": evaluator}
         inputs |= {path.stem: path for path in predictions}
@@ -364,25 +366,31 @@ def _synthetic_line(path: Path) -> str:
 
 
 def _headline(metrics: dict[str, Any]) -> list[str]:
-    """The figures that a user asks for first."""
-    fidelity, noise = metrics["label_fidelity"], metrics["noise"]
-    made, real = fidelity["synthetic"]["dice"], fidelity["real"]["dice"]
-    lines = [
-        f"  label fidelity  synthetic {_number(made)}  real {_number(real)}"
-        f"  ratio {_number(fidelity['ratio'])}  shuffled {_number(fidelity['shuffled']['dice'])}"
-        f"  drift {_number(fidelity['drift'])}",
-        f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
-        f" {_number(noise['residual_std']['ratio'])}  residual autocorrelation difference"
-        f" {_number(noise['residual_autocorrelation']['difference'])}",
-        f"  visibility Spearman {_number(metrics['visibility']['spearman'])}"
-        f"  gate accepted {_number(metrics['gate']['rate'])}",
-    ]
+    """The figures that a user asks for first, of what was measured."""
+    lines = []
+    if fidelity := metrics.get("label_fidelity"):
+        lines.append(
+            f"  label fidelity  synthetic {_number(fidelity['synthetic']['dice'])}"
+            f"  real {_number(fidelity['real']['dice'])}  ratio {_number(fidelity['ratio'])}"
+            f"  shuffled {_number(fidelity['shuffled']['dice'])}  drift {_number(fidelity['drift'])}"
+        )
+    if noise := metrics.get("noise"):
+        lines.append(
+            f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
+            f" {_number(noise['residual_std']['ratio'])}  residual autocorrelation difference"
+            f" {_number(noise['residual_autocorrelation']['difference'])}"
+        )
+    if visibility := metrics.get("visibility"):
+        lines.append(f"  visibility Spearman {_number(visibility['spearman'])}")
+    if gate := metrics.get("gate"):
+        lines.append(f"  gate accepted {_number(gate['rate'])}")
     for arm in metrics.get("segmentation", {}).get("arms", []):
         dice, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
         lines.append(
             f"  {arm['name']:<10} Dice {_number(dice['mean'])} [{_number(dice['low'])}, {_number(dice['high'])}]"
             f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
         )
+    lines += [f"  {name}: not measured, {why}" for name, why in metrics["not_measured"].items()]
     return lines
 
 

@@ -1,0 +1,152 @@
+"""From what a user asks for to sets of clips and networks, with every guard against leaks."""
+
+from pathlib import Path
+
+from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by
+from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.joined import Joined
+from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, WindowClips
+from sfvd_pl.errors import ArtifactError, ConfigError
+from sfvd_pl.modules.checkpoint import load_for_inference
+from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.pipeline.evaluation.context import Inputs
+from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
+from sfvd_pl.pipeline.hashing import file_hash
+from sfvd_pl.pipeline.inference import default_device
+
+SPLITS = ("train", "val", "test")
+SOURCE_FRAMES = 16
+"""Frames of the windows where two sources are compared."""
+
+
+def gather(settings: EvaluateSettings) -> Inputs:
+    """Open everything, refuse what must not be measured together, and say what is missing.
+
+    Raises:
+        ArtifactError: An artifact can't be read or is of the wrong kind.
+        ConfigError: Settings contradict one another.
+        LeakError: The generator or the evaluator was learned from a patient of the reference.
+    """
+    real = Artifact.open(settings.real, Kind.SOURCE)
+    made = Artifact.open(settings.generated)
+    if settings.split not in SPLITS:
+        raise ConfigError("there is no such split", key="split", expected=", ".join(SPLITS), found=settings.split)
+    held_out = ClipIndex(settings.real, settings.split).patients
+    if made.kind is Kind.SEGMENTATION:
+        raise ArtifactError(
+            "predictions hold no clips to measure",
+            file=settings.generated,
+            key="kind",
+            expected="scenes, motions, synthetic or source",
+            found=made.kind.value,
+            remedy="pass them with --segmentation, and the clips with --generated",
+        )
+    if made.kind is not Kind.SOURCE:
+        refuse_seen_by(made, held_out, what="the generator of the synthetic clips")
+    missing: dict[str, str] = {}
+    window, frames = _extent(settings, real, made)
+    reference = _windows(settings, settings.real, settings.split, window, frames)
+    if reference is None:
+        missing["reference"] = (
+            f"no clip of the {settings.split} patients has a window of {window} px that keeps the wire in view"
+        )
+    training = _windows(settings, settings.real, "train", window, frames, with_wire=False)
+    if training is None:
+        missing["training"] = "there are no training clips"
+    synthetic = _generated(settings, made, window, frames)
+    evaluator, weights = _evaluator(settings, held_out, missing)
+    if not settings.segmentation:
+        missing["segmentation"] = "no predictions of compared segmenters were given (--segmentation)"
+    sets = {"synthetic": synthetic, "reference": reference, "training": training}
+    seeds = _seeds(settings)
+    return Inputs(
+        source=settings.real,
+        synthetic=synthetic,
+        reference=reference,
+        training=training,
+        evaluator=evaluator,
+        segmentation=tuple(settings.segmentation),
+        seeds=seeds,
+        identities={
+            "source": real.content_hash,
+            "evaluator": weights,
+            "segmentation": " ".join(
+                f"{seed} {file_hash(path)}" for seed, path in zip(seeds, settings.segmentation, strict=True)
+            ),
+            **{name: clips.identity for name, clips in sets.items() if clips is not None},
+        },
+        missing=missing,
+    )
+
+
+def _seeds(settings: EvaluateSettings) -> tuple[int, ...]:
+    seeds = settings.seeds or range(len(settings.segmentation))
+    if len(seeds) != len(settings.segmentation):
+        raise ConfigError(
+            "there is not one seed for each artifact of predictions",
+            key="seeds",
+            expected=f"{len(settings.segmentation)} seeds",
+            found=f"{len(seeds)}",
+            remedy="give --seeds in the order of --segmentation",
+        )
+    return tuple(seeds)
+
+
+def _extent(settings: EvaluateSettings, real: Artifact, made: Artifact) -> tuple[int, int]:
+    """Side and frames of the windows that are compared."""
+    if made.kind is Kind.SOURCE:
+        sides = [int(a.column(f"clips/{side}").min()) for a in (real, made) for side in ("height", "width")]
+        return settings.window or min(sides), settings.frames or SOURCE_FRAMES
+    side = min(made.frame_shape)
+    if settings.window not in (0, side):
+        raise ConfigError(
+            "generated clips are windows already",
+            key="window",
+            expected=f"{side} (theirs), or 0",
+            found=settings.window,
+        )
+    longest = 1 if made.kind is Kind.SCENES else int(made.column("clips/length").max())
+    return side, settings.frames or longest
+
+
+def _windows(
+    settings: EvaluateSettings,
+    source: Path,
+    split: str,
+    window: int,
+    frames: int,
+    *,
+    with_wire: bool | None = None,
+) -> WindowClips | None:
+    """Windows of a split; around the wire where it has labels, unless told. None where there is no window."""
+    index = ClipIndex(source, split, "annotated")
+    clips = WindowClips(
+        source,
+        split,
+        window=window,
+        frames=frames,
+        seed=settings.seed,
+        windows_per_clip=settings.windows_per_clip,
+        with_wire=bool(len(index.labelled_rows)) if with_wire is None else with_wire,
+    )
+    return clips if len(clips) else None
+
+
+def _generated(settings: EvaluateSettings, made: Artifact, window: int, frames: int) -> ClipSet | None:
+    if made.kind is not Kind.SOURCE:
+        return ArtifactClips(settings.generated)
+    parts = [_windows(settings, settings.generated, split, window, frames) for split in SPLITS]
+    return Joined(tuple(part for part in parts if part is not None), title=f"clips of {settings.generated.name}")
+
+
+def _evaluator(
+    settings: EvaluateSettings, held_out: tuple[str, ...], missing: dict[str, str]
+) -> tuple[SegmentationModule | None, str]:
+    """The segmenter that looks for the wire, and the digest of its file."""
+    if settings.evaluator_ckpt is None:
+        missing["evaluator"] = "no segmenter that looks for the wire was given (--evaluator_ckpt)"
+        return None, ""
+    evaluator = load_for_inference(SegmentationModule, settings.evaluator_ckpt, default_device())
+    known = evaluator.learned_from.get("patients", ())
+    refuse_seen(known, held_out, what="the evaluator", file=settings.evaluator_ckpt)
+    return evaluator, file_hash(settings.evaluator_ckpt)
