@@ -70,7 +70,7 @@ def test_the_merged_artifact_equals_one_written_at_once(
 
 
 def test_the_merge_reads_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfvd_pl.artifacts.shards.BLOCK_BYTES", 2 * 120)
+    monkeypatch.setattr("sfvd_pl.artifacts.merging.BLOCK_BYTES", 2 * 120)
     shards = shard_set(tmp_path)
     shards.write([0, 1, 2], batch([0, 1, 2]))
     assert content_hash(shards.merge(tmp_path / "out.h5", [0, 1, 2])) == whole(tmp_path, [0, 1, 2])

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from toy import STAGES
@@ -57,13 +56,5 @@ def test_two_processes_generate_what_one_does(trained: Path, source: Path, tmp_p
         made.append(Artifact.open(out, Kind.SCENES))
     one, two = made
     assert one.column("clips/sample_id").tolist() == [0, 1, 2]
-    for key in one.keys:
-        if key == "clips/scene":  # batches differ, and with them the last bit before rounding
-            difference = np.abs(one.column(key).astype(int) - two.column(key).astype(int))
-            assert difference.max() <= 1
-            assert (difference == 0).mean() > 0.999
-        elif key == "clips/measured_visibility":
-            assert np.allclose(one.column(key), two.column(key), atol=0.02, equal_nan=True)
-        else:
-            assert np.array_equal(one.column(key), two.column(key)), key
+    assert one.content_hash == two.content_hash
     assert not list(tmp_path.glob("*.shards"))

@@ -15,8 +15,9 @@ Sfvd = Callable[..., Any]
 @pytest.mark.parametrize(
     "command",
     [
-        "", "data", "data simulate", "data import", "data compare", "data check", "data verify", "scene", "scene fit",
-        "scene predict", "motion fit", "segment fit", "segment test", "segment predict", "augment", "evaluate", "run",
+        "", "data", "data simulate", "data import", "data compare", "data check", "data verify", "data merge",
+        "scene", "scene fit", "scene predict", "motion fit", "segment fit", "segment test", "segment predict",
+        "augment", "evaluate", "run",
     ],
 )  # fmt: skip
 def test_help_everywhere(sfvd: Sfvd, command: str) -> None:

@@ -1,6 +1,9 @@
 """Stage 3 as a whole, on untrained models."""
 
 import json
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from generation import write_toy_scenes
 from toy import patients_of, save_model, scene_module, segmentation_module, write_toy_source
 
-from sfvd_pl.artifacts import Artifact, Kind, verify
+from sfvd_pl.artifacts import Artifact, Kind, merge_shards, verify
 from sfvd_pl.augment.gate import GateConfig
 from sfvd_pl.augment.plan import PlanConfig
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
@@ -21,6 +24,8 @@ from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.generation import ClipGenerator
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.workers import Worker
+from sfvd_pl.modules.writer import shards_folder
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic, work_out_gate
 
 
@@ -94,6 +99,94 @@ def test_a_killed_generation_makes_the_missing_clips_only_and_ends_byte_for_byte
     a, b = Artifact.open(unbroken, Kind.SYNTHETIC), Artifact.open(broken.out, Kind.SYNTHETIC)
     assert a.content_hash == b.content_hash
     assert sorted(p.name for p in broken.out.parent.glob("broken*")) == ["broken", "broken.h5"]
+
+
+def _generate(settings: AugmentSettings, worker: Worker, die_after: int) -> None:
+    """A process that is killed in its n-th batch."""
+    generate, made = ClipGenerator.generate, []
+
+    def dying(self: ClipGenerator, batch: Any) -> Any:
+        if len(made) == die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made.append(1)
+        return generate(self, batch)
+
+    ClipGenerator.generate = dying  # type: ignore[method-assign]
+    make_synthetic(settings, worker)
+
+
+def test_processes_of_which_some_are_killed_make_the_same_artifact(settings: Settings) -> None:
+    asked = {"plan": PlanConfig(num_clips=12, reuse_scenes=0.25), "batch_size": 1}
+    alone, shared = settings("alone", **asked), settings("shared", **asked)
+    make_synthetic(alone)
+    fork = multiprocessing.get_context("fork")
+    dying = (1, 3, 99)
+    processes = [
+        fork.Process(target=_generate, args=(shared, Worker(index, 3), die)) for index, die in enumerate(dying)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [-9, -9, 0]
+    assert Artifact.open(alone.out).content_hash == Artifact.open(shared.out).content_hash
+    assert sorted(p.name for p in shared.out.parent.glob("shared*")) == ["shared", "shared.h5"]
+
+
+MEASURED = {"frames/image", "frames/visibility", "clips/measured_visibility", "clips/gate_dice"}
+
+
+def test_what_is_asked_of_a_sample_depends_on_nothing_but_its_id(settings: Settings) -> None:
+    """Batches, order and processes: the same bytes, but for the pictures' last bit and what is measured on them."""
+    one = Artifact.open(make_synthetic(settings("ones", batch_size=1)))
+    for name, size, worker in (("fives", 5, Worker()), ("from the middle", 2, Worker(3, 4))):
+        other = Artifact.open(make_synthetic(settings(name, batch_size=size), worker))
+        for key in one.keys:
+            a, b = one.column(key), other.column(key)
+            if key == "frames/image":
+                assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+                assert (a != b).mean() < 0.001
+            elif key in MEASURED:
+                assert np.allclose(a, b, atol=0.02, equal_nan=True)
+            else:
+                assert a.tobytes() == b.tobytes() if a.dtype != object else list(a) == list(b), key
+
+
+def test_smaller_batches_in_a_later_attempt_go_on_with_the_same_shards(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spy(monkeypatch, die_after=1)
+    with pytest.raises((Killed, SystemExit)):
+        make_synthetic(settings(batch_size=3))
+    monkeypatch.undo()
+    made = _spy(monkeypatch)
+    make_synthetic(settings(batch_size=2))
+    assert made == [[4, 5], [6]]
+    assert Artifact.open(settings().out).column("clips/sample_id").tolist() == [0, 1, 2, 4, 5, 6]
+
+
+def test_the_thresholds_are_those_of_whoever_came_first(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measured number may differ in its last bit on another machine: that must not make two runs of one."""
+    _spy(monkeypatch, die_after=1)
+    with pytest.raises((Killed, SystemExit)):
+        make_synthetic(settings(gate=GateConfig(0.5, None)))
+    monkeypatch.undo()
+    monkeypatch.setattr("sfvd_pl.pipeline.augment.work_out_gate", lambda *_: pytest.fail("worked out again"))
+    made = _spy(monkeypatch)
+    make_synthetic(settings(gate=GateConfig(0.5, None)))
+    assert made == [[2], [4, 5], [6]]
+    make_synthetic(settings(gate=GateConfig(0.5, None)))
+    assert len(made) == 3, "a process that comes after the end has nothing to do"
+    assert not list(settings().out.parent.glob("*.shards"))
+
+
+def test_without_merging_the_shards_are_left(settings: Settings) -> None:
+    asked = settings(merge=False)
+    make_synthetic(asked)
+    assert not asked.out.exists()
+    out = merge_shards(shards_folder(asked.out))
+    assert out == asked.out
+    assert Artifact.open(out).content_hash == Artifact.open(make_synthetic(settings("whole"))).content_hash
 
 
 def test_the_artifact_holds_what_was_planned(settings: Settings, source: Path, scenes: Path) -> None:

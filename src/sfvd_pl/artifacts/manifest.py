@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sfvd_pl.artifacts.partial import partial_path
 from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash
 from sfvd_pl.artifacts.schema import Kind
 from sfvd_pl.artifacts.store import Artifact
@@ -56,19 +58,37 @@ def foreign(expected: dict[str, Any], shard: Artifact) -> list[str]:
     ]
 
 
-def write_manifest(folder: Path, kind: Kind, common: dict[str, Any], ids: list[int]) -> Path:
-    """Say which samples a folder of shards is to hold; replaces what was said before."""
-    body = {"kind": kind.value, "identity": common, "sample_ids": ids}
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of shards is to hold.
+
+    Attributes:
+        kind: Kind of the artifact.
+        identity: What all its shards have in common; see ``identity``.
+        sample_ids: Every sample, in the order of the artifact.
+        pieces: The samples of each shard. They are generated together, and what comes of a sample may depend in its
+            last bits on those beside it: with fixed pieces a shard is the same whoever makes it.
+    """
+
+    kind: Kind
+    identity: dict[str, Any]
+    sample_ids: list[int]
+    pieces: list[list[int]]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Say what a folder of shards is to hold; replaces what was said before."""
+    body = {**vars(manifest), "kind": manifest.kind.value}
     digest = hashlib.sha256(canonical_json(body).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{MANIFEST}.partial-{os.getpid()}"
+    partial = partial_path(folder / MANIFEST)
     partial.write_text(json.dumps({**body, "sha256": digest}), encoding="utf-8")
     partial.replace(folder / MANIFEST)
     return folder / MANIFEST
 
 
-def read_manifest(folder: Path) -> tuple[Kind, dict[str, Any], list[int]]:
-    """Kind, identity and sample ids.
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder of shards is to hold.
 
     Raises:
         ArtifactError: It is missing, or was changed.
@@ -78,7 +98,9 @@ def read_manifest(folder: Path) -> tuple[Kind, dict[str, Any], list[int]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         digest = content.pop("sha256")
         if digest == hashlib.sha256(canonical_json(content).encode()).hexdigest():
-            return Kind(content["kind"]), dict(content["identity"]), [int(i) for i in content["sample_ids"]]
+            pieces = [[int(i) for i in piece] for piece in content["pieces"]]
+            ids = [int(i) for i in content["sample_ids"]]
+            return Manifest(Kind(content["kind"]), dict(content["identity"]), ids, pieces)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ArtifactError, RecursionError) as error:
         found: object = error
     else:
@@ -105,15 +127,15 @@ def verify_shards(folder: str | os.PathLike[str], *, deep: bool = True, progress
     """
     folder = Path(folder)
     try:
-        kind, common, wanted = read_manifest(folder)
+        manifest = read_manifest(folder)
     except ArtifactError as error:
         return [str(error)]
     problems: list[str] = []
     holder: dict[int, str] = {}
     for path in sorted(folder.glob(PATTERN)):
         try:
-            with Artifact.open_shard(path, kind) as shard:
-                found = [*foreign(common, shard), *check_artifact(shard, deep=deep, progress=progress)]
+            with Artifact.open_shard(path, manifest.kind) as shard:
+                found = [*foreign(manifest.identity, shard), *check_artifact(shard, deep=deep, progress=progress)]
                 ids = shard.column("clips/sample_id").tolist()
         except ArtifactError as error:
             problems.append(f"{path.name}: {error}")
@@ -123,9 +145,9 @@ def verify_shards(folder: str | os.PathLike[str], *, deep: bool = True, progress
         found += [f"sample {i}: lies in {holder[i]} as well" for i in ids if i in holder]
         holder |= dict.fromkeys(ids, path.name)
         problems += [f"{path.name}: {problem}" for problem in found]
-    missing = [i for i in wanted if i not in holder]
+    missing = [i for i in manifest.sample_ids if i not in holder]
     if missing:
-        problems.append(f"samples: expected {len(wanted)}; missing {len(missing)}: {_spans(missing)}")
+        problems.append(f"samples: expected {len(manifest.sample_ids)}; missing {len(missing)}: {_spans(missing)}")
     return problems
 
 

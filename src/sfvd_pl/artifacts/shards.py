@@ -3,20 +3,35 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfvd_pl.artifacts.manifest import MANIFEST, PATTERN, foreign, identity, shard_name, write_manifest
+from sfvd_pl.artifacts.manifest import (
+    MANIFEST,
+    PATTERN,
+    Manifest,
+    foreign,
+    identity,
+    read_manifest,
+    shard_name,
+    write_manifest,
+)
+from sfvd_pl.artifacts.merging import frames_in_order, locate, merge_clips, starts
 from sfvd_pl.artifacts.provenance import Provenance
 from sfvd_pl.artifacts.rules import Array
 from sfvd_pl.artifacts.schema import GENERATED_KINDS, SCHEMAS, Kind
-from sfvd_pl.artifacts.store import BLOCK_BYTES, Artifact
+from sfvd_pl.artifacts.store import Artifact
 from sfvd_pl.artifacts.verify import check_artifact
 from sfvd_pl.artifacts.writer import ArtifactWriter, ShardWriter
 from sfvd_pl.errors import ArtifactError
+
+LEASES = "leases"
+"""Folder of the leases, within the folder of shards."""
+FACTS = "fact-*.json"
 
 _log = logging.getLogger(__name__)
 
@@ -55,9 +70,38 @@ class ShardSet:
         self.intensity_max = int(intensity_max)
         self._identity = identity(provenance, self.intensity_max)
 
-    def expect(self, sample_ids: Sequence[int]) -> Path:
-        """Write down which samples the folder is to hold, so that ``verify_shards`` can name a missing shard."""
-        return write_manifest(self.folder, self.kind, self._identity, [int(i) for i in sample_ids])
+    def expect(self, sample_ids: Sequence[int], pieces: Sequence[Sequence[int]] | None = None) -> Path:
+        """Write down what the folder is to hold, so that ``verify_shards`` can name a missing shard.
+
+        Args:
+            sample_ids: Every sample, in the order of the artifact.
+            pieces: The samples of each shard; None is one shard.
+        """
+        ids = [int(i) for i in sample_ids]
+        divided = [ids] if pieces is None else [[int(i) for i in piece] for piece in pieces]
+        return write_manifest(self.folder, Manifest(self.kind, self._identity, ids, divided))
+
+    def expected(self) -> Manifest | None:
+        """What the folder is to hold; None where it doesn't say, or was begun by another run."""
+        try:
+            manifest = read_manifest(self.folder)
+        except ArtifactError:
+            return None
+        ours = manifest.kind == self.kind and manifest.identity == self._identity
+        return manifest if ours else None
+
+    def holds(self, out: str | os.PathLike[str], sample_ids: Sequence[int]) -> bool:
+        """Whether an artifact is what merging these samples would make, as far as can be told without reading it."""
+        try:
+            with Artifact.open(out, self.kind) as artifact:
+                same = not foreign(self._identity, artifact)
+                return same and artifact.column("clips/sample_id").tolist() == list(sample_ids)
+        except ArtifactError:
+            return False
+
+    def path(self, sample_ids: Sequence[int]) -> Path:
+        """Where the shard of these samples lies."""
+        return self.folder / shard_name([int(i) for i in sample_ids])
 
     def write(self, sample_ids: Sequence[int], columns: Mapping[str, Array | Sequence[str]]) -> Path:
         """Write one shard, at once or not at all; one that holds the same samples is replaced.
@@ -88,7 +132,7 @@ class ShardSet:
             )
         if "clips/length" not in table:
             table["clips/length"] = self._equal_lengths(len(ids), table, path)
-        table.setdefault("clips/start", _starts(np.asarray(table["clips/length"])))
+        table.setdefault("clips/start", starts(np.asarray(table["clips/length"])))
         writer = ShardWriter(
             path, self.kind, self.provenance, intensity_max=self.intensity_max, overwrite=True
         )
@@ -103,9 +147,15 @@ class ShardSet:
         A shard that is damaged or foreign is renamed to ``*.rejected``, with a warning; its samples count as
         missing. The pictures aren't read here: ``merge`` checks every byte.
         """
-        return {
-            sample_id for shard in self._shards() for sample_id in shard.column("clips/sample_id").tolist()
-        }
+        return {sample_id for piece in self.pieces() for sample_id in piece}
+
+    def pieces(self) -> list[list[int]]:
+        """As ``done``, shard by shard."""
+        pieces = []
+        for shard in self._shards():
+            pieces.append(shard.column("clips/sample_id").tolist())
+            shard.close()
+        return pieces
 
     def merge(
         self,
@@ -145,27 +195,30 @@ class ShardSet:
         extra = dict(extra or {})
         self._check_extra(extra, len(ids), Path(out))
         shards = [shard for shard in self._shards() if self._deeply_whole(shard)]
-        places = self._locate(shards, ids)
+        places = locate(self.folder, shards, ids)
         writer = ArtifactWriter(
             out, self.kind, self.provenance, intensity_max=self.intensity_max, overwrite=overwrite
         )
         with writer:
-            self._merge_clips(writer, shards, places, extra)
+            merge_clips(writer, shards, places, extra)
             for key in SCHEMAS[self.kind].keys:
                 if key.startswith("frames/"):
-                    for rows in _frames_in_order(key, shards, places):
+                    for rows in frames_in_order(key, shards, places):
                         writer.append(key, rows)
         return Path(out)
 
     def remove(self) -> None:
-        """Remove every shard, also rejected and partial ones, and the folder if nothing else lies in it."""
-        if not self.folder.is_dir():
-            return
-        for pattern in (PATTERN, f"{PATTERN}.rejected*", f".{PATTERN}.partial-*", MANIFEST, f".{MANIFEST}.partial-*"):
+        """Remove every shard, also rejected and partial ones, and the folder if nothing else lies in it.
+
+        Another process may do the same at the same time.
+        """
+        made = (PATTERN, f"{PATTERN}.rejected*", f".{PATTERN}.partial-*", FACTS, MANIFEST, f".{MANIFEST}.partial-*")
+        for pattern in (*made, f"{LEASES}/*"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        for folder in (self.folder / LEASES, self.folder):
+            with suppress(OSError):  # not there, or not empty
+                folder.rmdir()
 
     def _equal_lengths(self, n_clips: int, table: Mapping[str, Array | Sequence[str]], path: Path) -> Array:
         n_frames = len(table["frames/wire_mask"]) if "frames/wire_mask" in table else 0
@@ -206,35 +259,6 @@ class ShardSet:
             _set_aside(shard.path, problems)
         return not problems
 
-    def _locate(self, shards: list[Artifact], ids: list[int]) -> list[tuple[int, int]]:
-        """Shard and row in its clips table, for every id."""
-        place: dict[int, tuple[int, int]] = {}
-        for number, shard in enumerate(shards):
-            for row, sample_id in enumerate(shard.column("clips/sample_id").tolist()):
-                if sample_id in place:
-                    raise ArtifactError(
-                        "a sample lies in two shards",
-                        file=self.folder,
-                        key=f"sample_id {sample_id}",
-                        expected="one shard",
-                        found=f"{shards[place[sample_id][0]].path.name} and {shard.path.name}",
-                        remedy="remove one of the two shards",
-                    )
-                place[sample_id] = (number, row)
-            shard.close()
-        missing = [sample_id for sample_id in ids if sample_id not in place]
-        if missing:
-            shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
-            raise ArtifactError(
-                "samples are missing",
-                file=self.folder,
-                key="sample_id",
-                expected=f"{len(ids)} samples",
-                found=f"{len(missing)} missing: {shown}",
-                remedy="run the stage again: it makes the missing samples only",
-            )
-        return [place[sample_id] for sample_id in ids]
-
     def _check_extra(self, extra: Mapping[str, Any], n_clips: int, out: Path) -> None:
         allowed = {key for key in SCHEMAS[self.kind].keys if key.startswith("clips/")}
         allowed -= {"clips/sample_id", "clips/start", "clips/length"}
@@ -248,85 +272,6 @@ class ShardSet:
                     found=f"{len(values)} rows",
                     remedy="pass one row a sample, in the order of sample_ids",
                 )
-
-    def _merge_clips(
-        self,
-        writer: ArtifactWriter,
-        shards: list[Artifact],
-        places: list[tuple[int, int]],
-        extra: Mapping[str, Any],
-    ) -> None:
-        """Write the clips table; the pictures in it go row by row, the rest at once."""
-        for key in SCHEMAS[self.kind].keys:
-            if not key.startswith("clips/") or key == "clips/start":
-                continue
-            if key in extra:
-                writer.write(key, extra[key])
-                continue
-            lacking = next((shards[number] for number, _ in places if key not in shards[number].keys), None)
-            if lacking is not None:
-                raise ArtifactError(
-                    "a column is missing",
-                    file=lacking.path,
-                    key=key,
-                    remedy="write it into every shard, or pass it as extra",
-                )
-            if SCHEMAS[self.kind].by_key[key].streamed:
-                for number, row in places:
-                    writer.append(key, shards[number].rows(key, row, row + 1))
-                    shards[number].close()
-                continue
-            writer.write(key, _gather(key, shards, places))
-            if key == "clips/length":
-                writer.write("clips/start", _starts(_gather(key, shards, places)))
-
-
-def _gather(key: str, shards: list[Artifact], places: list[tuple[int, int]]) -> Array:
-    """A small column in merged order."""
-    used = sorted({number for number, _ in places})
-    columns = {}
-    for number in used:
-        columns[number] = shards[number].column(key)
-        shards[number].close()
-    first = np.cumsum([0, *(len(columns[number]) for number in used)])
-    offset = dict(zip(used, first.tolist(), strict=False))
-    whole = np.concatenate([columns[number] for number in used])
-    merged: Array = whole[np.array([offset[number] + row for number, row in places])]
-    return merged
-
-
-def _frames_in_order(key: str, shards: list[Artifact], places: list[tuple[int, int]]) -> Iterator[Array]:
-    """A frames column in merged order, in blocks: frames that lie together are read together."""
-    for number, start, stop in _runs(shards, places):
-        shard = shards[number]
-        facts = shard.facts[key]
-        row_bytes = int(np.prod(facts.shape[1:], dtype=np.int64)) * np.dtype(facts.dtype).itemsize
-        step = max(1, BLOCK_BYTES // row_bytes)
-        for first in range(start, stop, step):
-            yield shard.rows(key, first, min(first + step, stop))
-        shard.close()
-
-
-def _runs(shards: list[Artifact], places: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """Shard, first frame and end of each stretch of frames; clips that lie together make one stretch."""
-    current: tuple[int, int, int] | None = None
-    for number, row in places:
-        start = int(shards[number].column("clips/start")[row])
-        stop = start + int(shards[number].column("clips/length")[row])
-        shards[number].close()
-        if current is not None and current[0] == number and current[2] == start:
-            current = (number, current[1], stop)
-            continue
-        if current is not None:
-            yield current
-        current = (number, start, stop)
-    if current is not None:
-        yield current
-
-
-def _starts(lengths: Array) -> Array:
-    """First row of each clip when the clips follow one another."""
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
 
 
 def _set_aside(path: Path, problems: list[str]) -> None:

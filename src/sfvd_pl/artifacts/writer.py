@@ -14,6 +14,7 @@ import numpy as np
 from sfvd_pl.artifacts.contents import all_attributes, check_shape, range_text
 from sfvd_pl.artifacts.hashing import ColumnDigest, ColumnFacts, column_digest, combine, seal
 from sfvd_pl.artifacts.layout import WIDTH, logical_shape, pack, set_attribute, text_type
+from sfvd_pl.artifacts.partial import partial_path
 from sfvd_pl.artifacts.provenance import Provenance
 from sfvd_pl.artifacts.rules import Array, check_values
 from sfvd_pl.artifacts.schema import DTYPES, SCHEMA_VERSION, SCHEMAS, Column, Kind
@@ -28,7 +29,7 @@ HDF5_FORMAT = ("v110", "v110")
 class ArtifactWriter:
     """Context manager that writes one artifact.
 
-    Everything goes to ``.{name}.partial-{pid}`` beside the final name. On a clean exit the file gets its
+    Everything goes to ``.{name}.partial-{pid}-{host}`` beside the final name. On a clean exit the file gets its
     attributes and content hash, is closed, opened again and verified to the last byte, flushed to the disk
     and renamed. After an exception the partial file is removed and the final name is untouched. Columns of
     pictures are written as they come; the small ones are kept in memory until the end.
@@ -71,7 +72,7 @@ class ArtifactWriter:
         self.intensity_max = int(intensity_max)
         self.overwrite = overwrite
         self._schema = SCHEMAS[self.kind]
-        self._partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
+        self._partial = partial_path(self.path)
         self._owner = os.getpid()
         self._file: Any = None
         self._dims: dict[str, int] = {}

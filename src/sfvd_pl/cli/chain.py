@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from sfvd_pl.artifacts import content_hash
+from sfvd_pl.modules.workers import Siblings, local_devices, this_worker
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
 from sfvd_pl.pipeline.evaluation.run import evaluate as measure
 from sfvd_pl.pipeline.evaluation.run import metrics_head
@@ -18,12 +19,21 @@ from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings
 
 def augment(args: Sequence[str]) -> None:
     """Run ``sfvd augment ARGS``."""
-    parser = ArgumentParser(prog="sfvd augment", description="Make labelled synthetic clips.")
+    parser = ArgumentParser(
+        prog="sfvd augment",
+        description="Make labelled synthetic clips. Any number of processes may run this command with the same "
+        "settings at the same time: the devices of a machine (--devices), ranks of srun or torchrun, array tasks. "
+        "They share the work by files beside OUT; whichever ends last puts the clips together.",
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     parser.add_class_arguments(AugmentSettings, None)
     config = parser.instantiate(parser.parse_args(list(args)))
-    settings = {key: value for key, value in vars(config).items() if key != "config"}
-    make_synthetic(AugmentSettings(**settings))
+    settings = AugmentSettings(**{key: value for key, value in vars(config).items() if key != "config"})
+    worker = this_worker()
+    with Siblings(["augment", *args]) as siblings:
+        if worker.own:
+            worker = siblings.start(local_devices(settings.devices, settings.accelerator), worker)
+        make_synthetic(settings, worker)
 
 
 def evaluate(args: Sequence[str]) -> None:

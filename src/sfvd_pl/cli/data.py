@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from sfvd_pl.cli import check as quality
 from sfvd_pl.cli.compare import add_compare, compare
 from sfvd_pl.cli.export import export_parser, run_export
-from sfvd_pl.cli.inspect import run_show, run_verify, show_parser, verify_parser
+from sfvd_pl.cli.inspect import merge_parser, run_merge, run_show, run_verify, show_parser, verify_parser
 from sfvd_pl.sources.importing.config import ImportConfig
 from sfvd_pl.sources.importing.run import import_source
 from sfvd_pl.sources.phantom.config import PhantomConfig
@@ -48,6 +48,7 @@ def build_parser() -> ArgumentParser:
     commands.add_subcommand("check", quality.build_parser(), help=quality.SUMMARY)
     commands.add_subcommand("verify", verify_parser(), help="check any artifact; exit status 0 only when it holds")
     commands.add_subcommand("show", show_parser(), help="summarise any artifact and draw a contact sheet")
+    commands.add_subcommand("merge", merge_parser(), help="put an artifact together from its folder of shards")
     commands.add_subcommand("export", export_parser(), help="write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM")
     return parser
 
@@ -57,7 +58,7 @@ def main(args: Sequence[str]) -> None:
     parser = build_parser()
     config = parser.parse_args(_with_underscores(args))
     chosen: Namespace = config[config.subcommand]
-    inspect = {"verify": run_verify, "show": run_show, "export": run_export}
+    inspect = {"verify": run_verify, "show": run_show, "merge": run_merge, "export": run_export}
     if config.subcommand in inspect:
         inspect[config.subcommand](chosen)
         return

@@ -1,11 +1,11 @@
-"""``sfvd data verify`` and ``show``: whether an artifact holds, and what it holds."""
+"""``sfvd data verify``, ``show`` and ``merge``: whether an artifact holds, what it holds, and its parts as a whole."""
 
 import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from sfvd_pl.artifacts import Artifact, find_parents, verify, verify_shards
+from sfvd_pl.artifacts import Artifact, find_parents, merge_shards, verify, verify_shards
 from sfvd_pl.errors import ArtifactError, ConfigError, ExportError
 from sfvd_pl.report.describe import describe
 from sfvd_pl.report.overlay import save_png
@@ -39,6 +39,27 @@ def show_parser() -> ArgumentParser:
     parser.add_argument("--clips", type=int, default=CLIPS, help="Clips on the sheet, at most 100; 0 draws none.")
     parser.add_argument("--frames", type=int, default=FRAMES, help="Pictures of each clip, 2 to 32.")
     return parser
+
+
+def merge_parser() -> ArgumentParser:
+    """The parser of ``sfvd data merge``."""
+    parser = ArgumentParser(
+        description="Put an artifact together from its folder of shards, checking each to the last byte; for a job "
+        "without a GPU behind those that ran `sfvd augment --merge false`."
+    )
+    parser.add_argument("shards", type=Path, help="The folder, NAME.shards.")
+    parser.add_argument("--out", type=Path | None, default=None, help="The artifact; NAME.h5 beside the folder.")
+    return parser
+
+
+def run_merge(chosen: Namespace) -> None:
+    """Merge a folder of shards.
+
+    Raises:
+        ArtifactError: Samples are missing, or the name is taken.
+    """
+    out = merge_shards(chosen.shards, chosen.out)
+    print(f"made {out}: {Artifact.open(out).n_clips} clips")
 
 
 def run_verify(chosen: Namespace) -> None:

@@ -26,6 +26,7 @@ data
   data verify        check any artifact; exit status 0 only when it holds
   data check         look for faults in clips and labels: leaks, displaced masks, frozen frames
   data show          summarise any artifact and draw a contact sheet
+  data merge         put an artifact together from the shards that several processes have made
   data export        write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM
 
 models (LightningCLI: --config, --print_config, any --key value; -h for help)
@@ -101,6 +102,8 @@ NOISE = (
     "The 'val_dataloader' does not have many workers",
     "You're using the WeightAveraging callback, but loading a checkpoint outside",
     "Experiment logs directory",
+    "Your `IterableDataset` has `__len__` defined",  # and no workers
+    "Couldn't infer the batch indices",  # of which nobody asks
 )
 """Warnings of libraries about what is done here on purpose."""
 

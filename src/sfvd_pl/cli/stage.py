@@ -20,6 +20,7 @@ from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.workers import Siblings, local_devices, one_device, this_worker
 from sfvd_pl.modules.writer import GenerationWriter
 from sfvd_pl.pipeline.hashing import file_hash
 
@@ -38,6 +39,11 @@ class StageCLI(LightningCLI):
     """
 
     stage = ""
+
+    def __init__(self, *args: Any, siblings: Siblings | None = None, **kwargs: Any) -> None:
+        self.siblings = siblings
+        self.worker = this_worker()
+        super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments beside LightningCLI's own."""
@@ -82,8 +88,12 @@ class StageCLI(LightningCLI):
         loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
         chosen = self._get(self.config_init, "trainer.callbacks") or []
         callbacks: list[pl.Callback] = [*(chosen if isinstance(chosen, list) else [chosen])]
+        if self.subcommand == "predict":
+            kwargs |= self._share_prediction()
         # Given to the trainer with the rest, or it would add a bar of its own.
-        callbacks.append(make_progress(f"{self._value('logging').stage or self.stage} {self.subcommand or ''}".strip()))
+        if kwargs.get("enable_progress_bar", True):
+            title = f"{self._value('logging').stage or self.stage} {self.subcommand or ''}"
+            callbacks.append(make_progress(title.strip()))
         if self.subcommand == "fit":
             callbacks.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
@@ -98,6 +108,14 @@ class StageCLI(LightningCLI):
 
     def _value(self, key: str) -> Any:
         return self._get(self.config_init, key)
+
+    def _share_prediction(self) -> dict[str, Any]:
+        """A process for each device, which share the work by files; the Trainer's arguments for this one."""
+        accelerator = self._value("trainer.accelerator")
+        if self.worker.own and self.siblings is not None:
+            count = local_devices(self._value("trainer.devices"), accelerator)
+            self.worker = self.siblings.start(count, self.worker)
+        return {"enable_progress_bar": self.worker.rank == 0, **one_device(self.worker, accelerator)}
 
     def before_fit(self) -> None:
         """Write the resolved configuration beside the checkpoints."""
@@ -170,6 +188,7 @@ class StageCLI(LightningCLI):
             provenance,
             intensity_max,
             lambda p: columns(p["batch"], p["image"], seed, intensity_max),
+            self.worker,
         )
 
 
@@ -239,9 +258,22 @@ STAGES: dict[str, tuple[type[StageCLI], type[RecordedModule], type[pl.LightningD
 def run_stage(stage: str, args: Sequence[str]) -> StageCLI:
     """Run ``sfvd STAGE ARGS``."""
     cli, module, datamodule, _ = STAGES[stage]
+    with Siblings([stage, *args]) as siblings:
+        return _stage_cli(cli, module, datamodule, stage, args, siblings)
+
+
+def _stage_cli(
+    cli: type[StageCLI],
+    module: type[RecordedModule],
+    datamodule: type[pl.LightningDataModule],
+    stage: str,
+    args: Sequence[str],
+    siblings: Siblings,
+) -> StageCLI:
     return cli(
         module,
         datamodule,
+        siblings=siblings,
         args=list(args),
         save_config_callback=None,
         seed_everything_default=0,

@@ -7,11 +7,12 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
 
-from sfvd_pl.artifacts import Artifact, Kind, refuse_seen_by
+from sfvd_pl.artifacts import Artifact, Kind, SharedWork, refuse_seen_by
 from sfvd_pl.datasets.batch import ClipBatch, FrameBatch, GenerationBatch
 from sfvd_pl.datasets.clips import ClipDataset, FixedSamples
 from sfvd_pl.datasets.index import ClipIndex, Intensity
 from sfvd_pl.datasets.loaders import EpochSampler, ResumableLoader
+from sfvd_pl.datasets.pieces import divided, piece_loader
 from sfvd_pl.datasets.segmentation import AnnotatedFrames, ArtifactFrames, MixConfig, SegmentationDataset
 from sfvd_pl.datasets.sequences import SceneRollouts, SequenceBank, SequenceConfig, SequenceDataset
 from sfvd_pl.errors import ConfigError
@@ -89,13 +90,6 @@ class _SourceDataModule(pl.LightningDataModule):
         return DataLoader(dataset, batch_size=batch_size, shuffle=False, collate_fn=collate, num_workers=0)
 
 
-def shard_of(items: list[int], trainer: pl.Trainer | None) -> list[int]:
-    """This rank's share of a list, dealt round."""
-    if trainer is None:
-        return items
-    return items[trainer.global_rank :: trainer.world_size]
-
-
 class SceneDataModule(_SourceDataModule):
     """Single frames to train the scene model on; mask sequences to generate scenes for.
 
@@ -139,7 +133,7 @@ class SceneDataModule(_SourceDataModule):
         self.num_scenes = num_scenes
         self.predict_batch_size = predict_batch_size
         self.sequences = SequenceConfig(frames, window, simulated_share, visibility_quantiles)
-        self.pending: list[int] | None = None
+        self.work: SharedWork | None = None
 
     def train_dataloader(self) -> ResumableLoader:
         """Windows of frames, labelled and unlabelled."""
@@ -165,12 +159,19 @@ class SceneDataModule(_SourceDataModule):
         """Sample ids of the scenes that predict generates."""
         return list(range(self.num_scenes))
 
+    def pieces(self, sample_ids: list[int]) -> list[list[int]]:
+        """Samples that are generated together."""
+        return divided(sample_ids, self.predict_batch_size)
+
     def predict_dataloader(self) -> DataLoader[GenerationBatch]:
-        """Mask sequences whose scenes are still to be made; this rank's share."""
+        """Mask sequences whose scenes are to be made by this process."""
         bank = SequenceBank(self.source, self.sequences, self.seed)
-        wanted = self.sample_ids if self.pending is None else self.pending
-        dataset = SequenceDataset(bank, shard_of(wanted, self.trainer))
-        return self._plain_loader(dataset, self.predict_batch_size, GenerationBatch.collate)
+
+        def make(ids: list[int]) -> GenerationBatch:
+            sequences = SequenceDataset(bank, ids)
+            return GenerationBatch.collate([sequences[k] for k in range(len(ids))])
+
+        return piece_loader(self.work or self.pieces(self.sample_ids), self.predict_batch_size, make)
 
 
 class MotionDataModule(_SourceDataModule):
@@ -220,7 +221,7 @@ class MotionDataModule(_SourceDataModule):
         self.val_samples = val_samples
         self.predict_batch_size = predict_batch_size
         self.num_clips = num_clips
-        self.pending: list[int] | None = None
+        self.work: SharedWork | None = None
         if frames < 1 + block:
             raise ConfigError(
                 "clips are too short for one block behind the first frame",
@@ -271,8 +272,12 @@ class MotionDataModule(_SourceDataModule):
             )
         return Artifact.open(self.scenes, Kind.SCENES)
 
+    def pieces(self, sample_ids: list[int]) -> list[list[int]]:
+        """Samples that are generated together."""
+        return divided(sample_ids, self.predict_batch_size)
+
     def predict_dataloader(self) -> DataLoader[GenerationBatch]:
-        """Scenes whose clips are still to be made; this rank's share."""
+        """Scenes whose clips are to be made by this process."""
         scenes = self._open_scenes()
         if scenes.frame_shape != (self.window, self.window):
             raise ConfigError(
@@ -284,11 +289,12 @@ class MotionDataModule(_SourceDataModule):
                 remedy="generate the scenes with the same window",
             )
         row_of = {int(i): row for row, i in enumerate(scenes.column("clips/sample_id"))}
-        wanted = self.sample_ids if self.pending is None else self.pending
-        rows = shard_of([row_of[i] for i in wanted], self.trainer)
-        return self._plain_loader(
-            SceneRollouts(scenes, rows), self.predict_batch_size, GenerationBatch.collate
-        )
+
+        def make(ids: list[int]) -> GenerationBatch:
+            rollouts = SceneRollouts(scenes, [row_of[i] for i in ids])
+            return GenerationBatch.collate([rollouts[k] for k in range(len(ids))])
+
+        return piece_loader(self.work or self.pieces(self.sample_ids), self.predict_batch_size, make)
 
 
 class SegmentationDataModule(_SourceDataModule):

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from sfvd_pl.artifacts import SharedWork
 from sfvd_pl.augment.columns import median_visibility, quantise
 from sfvd_pl.augment.gate import Gate
 from sfvd_pl.augment.plan import Plan
 from sfvd_pl.datasets.batch import GenerationBatch
-from sfvd_pl.datasets.modules import shard_of
+from sfvd_pl.datasets.pieces import piece_loader
 from sfvd_pl.datasets.sequences import as_generation, scene_image
 from sfvd_pl.diffusion import SegmentationGuidance
 from sfvd_pl.metrics.segmentation import dice
@@ -136,34 +137,8 @@ class ClipGenerator(pl.LightningModule):
         return found
 
 
-class PlanBatches(Dataset[GenerationBatch]):
-    """The batches of a plan, each read as a whole."""
-
-    def __init__(self, plan: Plan, batches: list[list[int]]) -> None:
-        self.plan = plan
-        self.batches = batches
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.batches)
-
-    def __getitem__(self, position: int) -> GenerationBatch:
-        """One batch of samples that are refined or drawn throughout."""
-        samples = []
-        for sample_id in self.batches[position]:
-            sequence = self.plan.sequence(sample_id)
-            planned = self.plan.clip(sample_id, sequence)
-            scene = scene_image(self.plan.scenes, planned.scene_row) if planned.scene_row >= 0 else None
-            samples.append(
-                as_generation(
-                    sample_id, sequence, segmentation_scale=planned.segmentation_scale, scene=scene
-                )
-            )
-        return GenerationBatch.collate(samples)
-
-
 class PlanDataModule(pl.LightningDataModule):
-    """The clips of a plan that are still to be made; this rank's share.
+    """The clips of a plan, as far as this process is to make them.
 
     Args:
         plan: The plan.
@@ -175,10 +150,25 @@ class PlanDataModule(pl.LightningDataModule):
         self.plan = plan
         self.batch_size = batch_size
         self.sample_ids = plan.sample_ids
-        self.pending: list[int] | None = None
+        self.work: SharedWork | None = None
+
+    def pieces(self, sample_ids: list[int]) -> list[list[int]]:
+        """Clips that are made together."""
+        return self.plan.batches(sample_ids, self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[GenerationBatch]:
-        """Batches of the plan."""
-        wanted = self.sample_ids if self.pending is None else self.pending
-        batches = self.plan.batches(shard_of(wanted, self.trainer), self.batch_size)
-        return DataLoader(PlanBatches(self.plan, batches), batch_size=None, shuffle=False)
+        """Batches of the plan, each of clips that are refined or drawn throughout."""
+        return piece_loader(self.work or self.pieces(self.sample_ids), self.batch_size, self._make)
+
+    def _make(self, ids: list[int]) -> GenerationBatch:
+        samples = []
+        for sample_id in ids:
+            sequence = self.plan.sequence(sample_id)
+            planned = self.plan.clip(sample_id, sequence)
+            scene = scene_image(self.plan.scenes, planned.scene_row) if planned.scene_row >= 0 else None
+            samples.append(
+                as_generation(
+                    sample_id, sequence, segmentation_scale=planned.segmentation_scale, scene=scene
+                )
+            )
+        return GenerationBatch.collate(samples)

@@ -7,6 +7,9 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
+from sfvd_pl.artifacts import SharedWork
+from sfvd_pl.datasets.pieces import PieceBatches
+
 SECONDS_BETWEEN_LINES = 20.0
 
 
@@ -29,6 +32,17 @@ class TerminalBar(TQDMProgressBar):
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         return items
+
+    @property
+    def total_predict_batches_current_dataloader(self) -> int | float:
+        """What is missing, over all processes; the loader's length is more (``PieceBatches``)."""
+        return missing_batches(self.trainer, super().total_predict_batches_current_dataloader)
+
+
+def missing_batches(trainer: pl.Trainer, otherwise: int | float) -> int | float:
+    """Batches that a prediction is to make, over all processes that share the work."""
+    dataset = getattr(trainer.predict_dataloaders, "dataset", None)
+    return dataset.planned if isinstance(dataset, PieceBatches) else otherwise
 
 
 class LogLines(ProgressBar):
@@ -67,8 +81,9 @@ class LogLines(ProgressBar):
         self._say("step", trainer.global_step, total, values)
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count batches."""
-        self._start(0)
+        """Count what is there, whoever has made it."""
+        work = _work(trainer)
+        self._start(0 if work is None else len(work.pieces) - len(work.open_pieces()))
 
     def on_predict_batch_end(
         self,
@@ -79,8 +94,12 @@ class LogLines(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Batches done, speed and time left."""
-        self._say("batch", batch_idx + 1, trainer.num_predict_batches[dataloader_idx], "")
+        """Speed and time left: of one's own batches, or of the shards that all processes have made."""
+        work = _work(trainer)
+        if work is None:
+            self._say("batch", batch_idx + 1, trainer.num_predict_batches[dataloader_idx], "")
+        elif time.monotonic() - self._said >= self.seconds:  # counting them is a look into their folder
+            self._say("shard", len(work.pieces) - len(work.open_pieces()), len(work.pieces), "")
 
     def _start(self, first: int) -> None:
         self._begun = self._said = time.monotonic()
@@ -96,3 +115,9 @@ class LogLines(ProgressBar):
         left = "" if total == float("inf") else f", {max(total - done, 0) / rate:.0f} s left"
         parts = [f"{self.title}: {unit} {done} of {total:g}", f"{rate:.2f} a second{left}", values]
         print("  ".join(part for part in parts if part), flush=True)
+
+
+def _work(trainer: pl.Trainer) -> SharedWork | None:
+    """The work that a prediction shares with other processes."""
+    work = getattr(getattr(trainer, "datamodule", None), "work", None)
+    return work if isinstance(work, SharedWork) else None

@@ -1,15 +1,23 @@
 """Stage 3 as a whole: from checkpoints, scenes and the source to a synthetic artifact."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
+from sfvd_pl.artifacts import (
+    LEASE_SECONDS,
+    Artifact,
+    Kind,
+    Provenance,
+    refuse_seen,
+    require_source,
+    shared_fact,
+)
 from sfvd_pl.augment.columns import synthetic_columns
 from sfvd_pl.augment.gate import Gate, GateConfig
 from sfvd_pl.augment.plan import Plan, PlanConfig
@@ -17,7 +25,7 @@ from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
 from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
 from sfvd_pl.diffusion import SamplerConfig
-from sfvd_pl.errors import CheckpointError, ConfigError
+from sfvd_pl.errors import ArtifactError, CheckpointError, ConfigError
 from sfvd_pl.metrics.segmentation import dice
 from sfvd_pl.modules.base import MaskGuidanceConfig, RecordedModule
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
@@ -28,7 +36,8 @@ from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
-from sfvd_pl.modules.writer import GenerationWriter
+from sfvd_pl.modules.workers import Worker, one_device, this_worker
+from sfvd_pl.modules.writer import GenerationWriter, shards_folder
 from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.inference import default_device, predict_frames
 
@@ -53,12 +62,14 @@ class AugmentSettings:
         visibility_quantiles: Range of the requested visibility for those clips.
         sampler: Overrides the sampler of both models; None keeps that of their checkpoints.
         guidance: Overrides the guidance on the mask of both models; None keeps that of their checkpoints.
-        batch_size: Clips at once on each device.
+        batch_size: Clips at once on each device; that of the first attempt also decides which clips make a shard.
         seed: Decides, with the sample ids, every clip.
         accelerator: As in Lightning's Trainer.
-        devices: As in Lightning's Trainer.
-        num_nodes: As in Lightning's Trainer.
+        devices: Devices of this machine, each worked by a process of its own; further machines and array tasks run
+            the same command.
         precision: As in Lightning's Trainer.
+        merge: Put the artifact together when all clips are there; without, ``sfvd data merge`` does.
+        lease_seconds: A process that gives no sign of life for so long is taken for dead, and others make its clips.
         logging: Where pictures go beside the disk.
     """
 
@@ -81,8 +92,9 @@ class AugmentSettings:
     seed: int = 0
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
-    num_nodes: int = 1
     precision: str = "32-true"
+    merge: bool = True
+    lease_seconds: float = LEASE_SECONDS
     logging: LoggingConfig = field(default_factory=lambda: LoggingConfig(stage="augment"))
 
 
@@ -155,29 +167,61 @@ def work_out_gate(judge: SegmentationModule, source: Path, config: GateConfig) -
     return Gate(dice=config.dice_ratio * float(np.mean(scores)), visibility=faintest)
 
 
-def make_synthetic(settings: AugmentSettings) -> Path:
-    """Make the synthetic artifact; killed, the next call goes on with the clips that are missing.
+def _agreed_gate(settings: AugmentSettings, judge: SegmentationModule, source: Artifact) -> Gate:
+    """The thresholds, worked out by whichever process is first: they're part of what all clips have in common."""
+    config = to_plain(settings.gate)
+    parents = {"source": source.content_hash, "gate_ckpt": file_hash(settings.gate_ckpt)}
+    made = _gate_of(settings.out, config, parents)
+    if made is not None:
+        return made
+    device = default_device() if settings.accelerator != "cpu" else torch.device("cpu")
+    values = shared_fact(
+        shards_folder(settings.out),
+        "gate",
+        {"config": config, **parents},
+        lambda: to_plain(work_out_gate(judge.to(device), settings.source, settings.gate)),
+    )
+    return Gate(**values)
+
+
+def _gate_of(out: Path, config: dict[str, Any], parents: dict[str, str]) -> Gate | None:
+    """Thresholds of an artifact that was made with the same settings, for a process that comes after the end."""
+    try:
+        made = Artifact.open(out, Kind.SYNTHETIC)
+    except ArtifactError:
+        return None
+    recorded = made.config.get("gate", {})
+    names = [field.name for field in fields(Gate)]
+    if any(made.parents.get(key) != value for key, value in parents.items()) or not set(names) <= set(recorded):
+        return None
+    same = {key: value for key, value in recorded.items() if key in config} == config
+    return Gate(**{name: recorded[name] for name in names}) if same else None
+
+
+def make_synthetic(settings: AugmentSettings, worker: Worker | None = None) -> Path:
+    """Make the synthetic artifact, or this process's part of it; killed, the next call goes on with what is missing.
+
+    Args:
+        settings: The same in all processes that make one artifact.
+        worker: This process among them; None asks the environment.
 
     Raises:
         SfvdError: Checkpoints or artifacts that don't belong together, or a leak of unseen patients.
     """
+    worker = this_worker() if worker is None else worker
     source = Artifact.open(settings.source, Kind.SOURCE)
     scenes = Artifact.open(settings.scenes, Kind.SCENES)
     scene, motion, guide, judge = _load_models(settings)
     models = {"scene": scene, "motion": motion, "guide": guide, "gate": judge}
     patients = _learned_from(settings, source, scenes, models)
     frames = int(scenes.column("clips/length")[0])
-    window = scenes.frame_shape[0]
     bank = SequenceBank(
         settings.source,
-        SequenceConfig(frames, window, settings.simulated_share, settings.visibility_quantiles),
+        SequenceConfig(frames, scenes.frame_shape[0], settings.simulated_share, settings.visibility_quantiles),
         settings.seed,
     )
     plan = Plan(settings.plan, bank, scenes, settings.seed)
-    device = default_device() if settings.accelerator != "cpu" else torch.device("cpu")
-    gate = work_out_gate(judge.to(device), settings.source, settings.gate)
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    plan.save(settings.run_dir / "plan.json")
+    gate = _agreed_gate(settings, judge, source)
     paths = ("scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt")
     provenance = Provenance(
         seed=settings.seed,
@@ -203,31 +247,51 @@ def make_synthetic(settings: AugmentSettings) -> Path:
         provenance,
         source.intensity_max,
         lambda p: synthetic_columns(p["batch"], p["image"], settings.seed, source.intensity_max, p["facts"]),
+        worker,
+        merge=settings.merge,
+        lease_seconds=settings.lease_seconds,
     )
-    _predict(settings, generator, PlanDataModule(plan, settings.batch_size), writer)
+    _predict(settings, generator, PlanDataModule(plan, settings.batch_size), writer, worker)
     return settings.out
 
 
 def _predict(
-    settings: AugmentSettings, generator: ClipGenerator, datamodule: PlanDataModule, writer: GenerationWriter
+    settings: AugmentSettings,
+    generator: ClipGenerator,
+    datamodule: PlanDataModule,
+    writer: GenerationWriter,
+    worker: Worker,
 ) -> None:
-    loggers = make_loggers(settings.run_dir, settings.logging)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    writer.begin(datamodule)
+    if writer.work.made():
+        return
     trainer = pl.Trainer(
         accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
         precision=settings.precision,  # type: ignore[arg-type]
         default_root_dir=settings.run_dir,
-        logger=loggers,
-        callbacks=[writer, make_progress("augment")],
+        logger=False,
+        callbacks=[writer, *([make_progress("augment")] if worker.rank == 0 else [])],
+        enable_progress_bar=worker.rank == 0,
+        enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         inference_mode=False,  # the guide needs gradients
+        **one_device(worker, settings.accelerator),
     )
-    trainer.predict(generator, datamodule=datamodule, return_predictions=False)
-    if trainer.is_global_zero:
+    plan = settings.run_dir / "plan.json"
+    try:
+        if writer.work.first:  # one of them: a plan of many thousand clips takes its time
+            datamodule.plan.save(plan)
+        trainer.predict(generator, datamodule=datamodule, return_predictions=False)
+    finally:
+        writer.work.close()
+    if writer.work.merged:
+        if not plan.exists():
+            datamodule.plan.save(plan)
+        trainer.loggers = make_loggers(settings.run_dir, settings.logging)
         _log_result(trainer, settings)
-    close_loggers(loggers)
+        close_loggers(trainer.loggers)
 
 
 def _log_result(trainer: pl.Trainer, settings: AugmentSettings) -> None:

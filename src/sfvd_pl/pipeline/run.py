@@ -207,7 +207,6 @@ class Pipeline:
         inputs = {"source": self.source, f"{stage} model": model, **inputs}
 
         def action(resume: bool) -> None:
-            out.unlink(missing_ok=True)
             self._command(name, [stage, "predict"], config, ["--ckpt_path", str(model), "--out", str(out)])
 
         return Step(name, config, inputs, [out], action, lambda: _clips_line(out))
@@ -242,7 +241,6 @@ class Pipeline:
             config["devices"] = _devices(self.settings.devices)
 
         def action(resume: bool) -> None:
-            self.synthetic.unlink(missing_ok=True)
             self._command("augment", ["augment"], config, [])
 
         made = Step("augment", config, paths, [self.synthetic], action, lambda: _synthetic_line(self.synthetic))
