@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from rendered import arc, mask, picture
 
-from sfvd_pl.metrics.motion_rows import MotionAccumulator, motion_section
+from sfvd_pl.metrics.motion_rows import MotionAccumulator, clip_motion, motion_section
 from sfvd_pl.metrics.noise import NoiseAccumulator, noise_section
 from sfvd_pl.metrics.noise_rows import clip_noise, noise_rows_section
 from sfvd_pl.metrics.rows import RowAccumulator
@@ -20,12 +20,12 @@ CLIP += np.random.default_rng(0).normal(0, 0.02, CLIP.shape)
 @lru_cache(maxsize=1)
 def temporal_sections() -> dict[str, dict[str, Any]]:
     """By name; made once, so copy what is to be changed."""
-    noise, wire, motion = RowAccumulator(), RowAccumulator(), MotionAccumulator(intensity_max=1, frames=4)
+    noise, wire, motion = RowAccumulator(), RowAccumulator(), MotionAccumulator(frames=4)
     pooled = NoiseAccumulator(intensity_max=1)
     for patient in "ab":
         noise.update(patient, clip_noise(CLIP, MASKS, intensity_max=1))
         wire.update(patient, clip_wire(CLIP, MASKS, intensity_max=1))
-        motion.update(patient, CLIP, MASKS)
+        motion.update(patient, clip_motion(CLIP, MASKS, intensity_max=1))
         pooled.update(CLIP, MASKS)
 
     def two(table: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -6,20 +6,21 @@ from rendered import arc, mask, picture
 
 from sfvd_pl.metrics.drift import MEASURES
 from sfvd_pl.metrics.flow import SMOOTHNESS
-from sfvd_pl.metrics.motion_rows import MotionAccumulator, motion_section
+from sfvd_pl.metrics.motion_rows import MotionAccumulator, clip_motion, motion_section
 
 MOVES = np.array([0.0, 1.5, 0.5, -1.0, 1.0])
 
 
-def fill(found: MotionAccumulator, moves: np.ndarray, n: int = 3) -> None:
+def fill(found: MotionAccumulator, moves: np.ndarray, n: int = 3, *, smoothness: bool = True) -> None:
     masks = np.stack([mask(arc(shift)) for shift in MOVES])
     for seed in range(n):
         frames = np.stack([picture(arc(shift)) for shift in moves])
-        found.update(f"p{seed}", frames + np.random.default_rng(seed).normal(0, 0.02, frames.shape), masks)
+        frames += np.random.default_rng(seed).normal(0, 0.02, frames.shape)
+        found.update(f"p{seed}", clip_motion(frames, masks, intensity_max=1, smoothness=smoothness))
 
 
 def test_a_wire_that_follows_and_one_that_stands_still() -> None:
-    follows, stands = (MotionAccumulator(intensity_max=1, frames=8) for _ in range(2))
+    follows, stands = (MotionAccumulator(frames=8) for _ in range(2))
     fill(follows, MOVES)
     fill(stands, 0 * MOVES)
     good, bad = follows.row("synthetic"), stands.row("wrong")
@@ -35,8 +36,8 @@ def test_a_wire_that_follows_and_one_that_stands_still() -> None:
 
 
 def test_smoothness_only_where_asked_for() -> None:
-    found = MotionAccumulator(intensity_max=1, frames=5, smoothness=False)
-    fill(found, MOVES, 2)
+    found = MotionAccumulator(frames=5)
+    fill(found, MOVES, 2, smoothness=False)
     row = found.row("wrong masks")
     assert all(np.isnan(row[name]["mean"]) for name in SMOOTHNESS)
     assert np.isfinite(row["drift_cnr"]["mean"])

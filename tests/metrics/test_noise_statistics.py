@@ -121,9 +121,26 @@ def test_the_section_compares() -> None:
     assert np.isnan(nothing["pixel_std"]["ratio"])
 
 
+def test_parts_that_were_measured_apart_make_the_whole() -> None:
+    clips = [0.4 + 0.1 * k + 0.02 * correlated(0.3, frames=4, size=16 + 4 * k, seed=k) for k in range(3)]
+    whole, joined = NoiseAccumulator(intensity_max=1), NoiseAccumulator(intensity_max=1)
+    for clip in clips:
+        whole.update(clip)
+        part = NoiseAccumulator(intensity_max=1)
+        part.update(clip)
+        joined.merge(part)
+    joined.merge(NoiseAccumulator(intensity_max=1))
+    ours, theirs = joined.result(), whole.result()
+    assert ours.n_clips == 3 and ours.pixel_std == pytest.approx(theirs.pixel_std)
+    assert ours.pixel_std == pytest.approx(np.concatenate([clip.ravel() for clip in clips]).std())
+    assert ours.residual_std == pytest.approx(theirs.residual_std)
+    assert ours.residual_autocorrelation == pytest.approx(theirs.residual_autocorrelation, nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("call", "key"),
     [
+        (lambda: NoiseAccumulator().merge(NoiseAccumulator(intensity_max=1)), "other"),
         (lambda: residual(np.zeros((4, 4))), "clip"),
         (lambda: residual(np.zeros((2, 4, 4)), sigma=0.0), "sigma"),
         (lambda: around_wire(np.zeros((4, 4))), "wire_mask"),

@@ -17,11 +17,6 @@ def test_what_is_measured_fits(name: str) -> None:
     validate_section(name, WHOLE[name])
 
 
-def test_the_comparison_of_two_sets_alone_is_enough() -> None:
-    only = {key: WHOLE["noise"][key] for key in ("pixel_std", "residual_std", "residual_autocorrelation")}
-    validate_section("noise", only)
-
-
 def spoiled(section: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy with one value replaced; ``...`` removes it."""
     made = copy.deepcopy(section)

@@ -41,6 +41,7 @@ def made_up_metrics() -> dict[str, Any]:
     measured = 0.85 * requested + 0.3 + generator.normal(0, 0.45, 120)
     reasons = ["" if i % 5 else ("label not found" if i % 2 else "wire below visibility") for i in range(120)]
     patients = [f"p{i:02d}" for i in range(6)]
+    measured_sections = copy.deepcopy(temporal_sections())
 
     def tables(shift: float) -> list[dict[str, dict[str, float]]]:
         return [
@@ -115,9 +116,10 @@ def made_up_metrics() -> dict[str, Any]:
                 "real": [0.05, 0.04, 0.04],
                 "difference": 0.14,
             },
+            **{key: measured_sections["noise"][key] for key in ("lags", "frequencies", "reference", "rows")},
         },
-        "motion": copy.deepcopy(temporal_sections()["motion"]),
-        "wire": copy.deepcopy(temporal_sections()["wire"]),
+        "motion": measured_sections["motion"],
+        "wire": measured_sections["wire"],
         "visibility": visibility_section(requested, measured),
         "gate": gate_section(
             np.array([not reason for reason in reasons]),

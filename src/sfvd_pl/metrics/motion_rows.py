@@ -1,6 +1,7 @@
 """Motion of one set of clips beside others: the wire's displacement, smoothness of the rest, drift."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,59 +18,83 @@ from sfvd_pl.metrics.flow import SMOOTHNESS, smoothness_measures
 from sfvd_pl.metrics.rows import RowAccumulator, Values
 
 
+@dataclass(frozen=True)
+class ClipMotion:
+    """What was measured of one clip.
+
+    Attributes:
+        measures: A number each.
+        by_frame: A number a frame each.
+        sums: From which the correlation of displacements is pooled over clips.
+    """
+
+    measures: Values
+    by_frame: dict[str, Floats]
+    sums: Floats
+
+
+def clip_motion(
+    clip: Array,
+    wire_mask: Array,
+    annotated: Bools | None = None,
+    *,
+    intensity_max: int | float = 255,
+    smoothness: bool = True,
+) -> ClipMotion:
+    """Motion of a clip: the wire's displacement, flow and flicker outside of it, drift.
+
+    Args:
+        clip: (T, H, W), the valid extent only.
+        wire_mask: (T, H, W), non-zero on the wire.
+        annotated: (T,), frames whose mask is known; all without it.
+        intensity_max: Full scale.
+        smoothness: Also measure the flow and flicker outside the wire, which mean nothing for masks that lie
+            elsewhere; otherwise they are NaN.
+
+    Raises:
+        MetricsError: If axes or shapes are wrong.
+    """
+    found = wire_displacement(clip, wire_mask, annotated)
+    by_frame = frame_measures(clip, wire_mask, found.offset_by_frame, intensity_max=intensity_max)
+    error, there = np.abs(found.picture - found.mask), len(found.mask) > 0
+    smooth = dict.fromkeys(SMOOTHNESS, float("nan"))
+    return ClipMotion(
+        measures={
+            "displacement_error_px": float(np.median(error)) if there else float("nan"),
+            "displacement_far": float((error > FAR_PX).mean()) if there else float("nan"),
+            "mask_motion_px": float(np.abs(found.mask).mean()) if there else float("nan"),
+            **(smoothness_measures(clip, wire_mask, intensity_max=intensity_max) if smoothness else smooth),
+            **drift_measures(by_frame),
+        },
+        by_frame=by_frame,
+        sums=displacement_sums(found),
+    )
+
+
 class MotionAccumulator:
     """Motion of a set of clips, one at a time; keeps numbers, never pictures.
 
     Args:
-        intensity_max: Full scale.
         frames: Length of the curves by frame index, at most ``MAX_FRAMES``; shorter clips leave their end out.
-        smoothness: Also measure the flow and flicker outside the wire, which mean nothing for masks that lie
-            elsewhere; otherwise they are NaN.
     """
 
-    def __init__(
-        self, *, intensity_max: int | float = 255, frames: int = MAX_FRAMES, smoothness: bool = True
-    ) -> None:
-        self.intensity_max = intensity_max
-        self.smoothness = smoothness
+    def __init__(self, *, frames: int = MAX_FRAMES) -> None:
         self.frames = min(frames, MAX_FRAMES)
         self._measures, self._curves = RowAccumulator(), RowAccumulator()
         self._sums: list[Floats] = []
         self._groups: list[str] = []
 
-    def update(self, group: str, clip: Array, wire_mask: Array, annotated: Bools | None = None) -> None:
+    def update(self, group: str, motion: ClipMotion) -> None:
         """Add a clip.
 
         Args:
-            group: What it is resampled with: its patient, or the clip's own name.
-            clip: (T, H, W), the valid extent only.
-            wire_mask: (T, H, W), non-zero on the wire.
-            annotated: (T,), frames whose mask is known; all without it.
-
-        Raises:
-            MetricsError: If axes or shapes are wrong.
+            group: What it is resampled with: its patient, or the clip itself.
+            motion: What :func:`clip_motion` measured of it.
         """
-        found = wire_displacement(clip, wire_mask, annotated)
-        by_frame = frame_measures(clip, wire_mask, found.offset_by_frame, intensity_max=self.intensity_max)
-        error = np.abs(found.picture - found.mask)
         self._groups.append(group)
-        self._sums.append(displacement_sums(found))
-        self._curves.update(group, frame_curves(by_frame, self.frames))
-        self._measures.update(
-            group,
-            {
-                "displacement_error_px": float(np.median(error)) if error.size else float("nan"),
-                "displacement_far": float((error > FAR_PX).mean()) if error.size else float("nan"),
-                "mask_motion_px": float(np.abs(found.mask).mean()) if error.size else float("nan"),
-                **self._smooth(clip, wire_mask),
-                **drift_measures(by_frame),
-            },
-        )
-
-    def _smooth(self, clip: Array, wire_mask: Array) -> Values:
-        if not self.smoothness:
-            return dict.fromkeys(SMOOTHNESS, float("nan"))
-        return smoothness_measures(clip, wire_mask, intensity_max=self.intensity_max)
+        self._sums.append(motion.sums)
+        self._curves.update(group, frame_curves(motion.by_frame, self.frames))
+        self._measures.update(group, motion.measures)
 
     def row(self, name: str, *, seed: int = 0) -> dict[str, Any]:
         """The set's row of the section ``motion``; nothing but name and number for a set without clips."""

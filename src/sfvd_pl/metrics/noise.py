@@ -123,12 +123,16 @@ class _Spread:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
 
     def add(self, values: Floats) -> None:
-        if values.size == 0:
+        if values.size:
+            mean = float(values.mean())
+            self.merge(values.size, mean, float(((values - mean) ** 2).sum()))
+
+    def merge(self, count: int, mean: float, squares: float) -> None:
+        if count == 0:
             return
-        mean, total = float(values.mean()), self.count + values.size
-        gap = mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum()) + gap**2 * self.count * values.size / total
-        self.mean += gap * values.size / total
+        gap, total = mean - self.mean, self.count + count
+        self.squares += squares + gap**2 * self.count * count / total
+        self.mean += gap * count / total
         self.count = total
 
     def std(self) -> float:
@@ -225,6 +229,27 @@ class NoiseAccumulator:
         self._residual_squares += float((grain[kept] ** 2).sum())
         self._residual_count += int(kept.sum())
         self._correlations.append(np.array([_lag_correlation(grain, kept, lag) for lag in self.lags]))
+
+    def merge(self, other: "NoiseAccumulator") -> None:
+        """Add the clips that another accumulator with the same settings has seen.
+
+        Raises:
+            MetricsError: Its settings are others.
+        """
+        settings = ("intensity_max", "lags", "sigma", "exclude_px")
+        ours, theirs = ({key: getattr(a, key) for key in settings} for a in (self, other))
+        if ours != theirs:
+            raise MetricsError(
+                "two sets of noise statistics were measured in different ways",
+                key="other",
+                expected=ours,
+                found=theirs,
+                remedy="measure both with the same settings",
+            )
+        self._pixels.merge(other._pixels.count, other._pixels.mean, other._pixels.squares)
+        self._residual_squares += other._residual_squares
+        self._residual_count += other._residual_count
+        self._correlations += other._correlations
 
     def result(self) -> NoiseStatistics:
         """The statistics so far; NaN where nothing could be measured."""

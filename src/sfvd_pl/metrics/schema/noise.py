@@ -28,13 +28,6 @@ _MEASURES = {
     "autocorrelation": curve(CORRELATION),
     "spectrum": curve(POSITIVE),
 }
-_SETS = {
-    "lags": listed(integer(1)),
-    "frequencies": listed(number(0, 1)),
-    "reference": row(_MEASURES),
-    "rows": rows(_MEASURES),
-}
-"""Several sets beside one another: all of these keys, or none."""
 
 
 def _consistent(section: Mapping[str, Any]) -> None:
@@ -43,15 +36,11 @@ def _consistent(section: Mapping[str, Any]) -> None:
         if len(table[name]) != len(table["lags"]):
             key = f"noise.residual_autocorrelation.{name}"
             fail(key, f"{len(table['lags'])} values, one a lag", len(table[name]))
-    for name in _SETS:
-        if (name in section) != ("rows" in section):
-            fail(f"noise.{name}", f"{' and '.join(_SETS)} together, or none of them", sorted(section))
-    if "rows" in section:
-        require_different_names(section["rows"], "noise.rows")
-        places = {f"rows[{k}]": entry for k, entry in enumerate(section["rows"])}
-        for place, entry in {"reference": section["reference"], **places}.items():
-            for measure, points, what in (("autocorrelation", "lags", "lag"), ("spectrum", "frequencies", "frequency")):
-                require_length(entry[measure], len(section[points]), f"noise.{place}.{measure}", what)
+    require_different_names(section["rows"], "noise.rows")
+    places = {f"rows[{k}]": entry for k, entry in enumerate(section["rows"])}
+    for place, entry in {"reference": section["reference"], **places}.items():
+        for measure, points, what in (("autocorrelation", "lags", "lag"), ("spectrum", "frequencies", "frequency")):
+            require_length(entry[measure], len(section[points]), f"noise.{place}.{measure}", what)
 
 
 SECTION = Section(
@@ -67,8 +56,11 @@ SECTION = Section(
                     "difference": number(-2, 2),
                 }
             ),
-        },
-        _SETS,
+            "lags": listed(integer(1)),
+            "frequencies": listed(number(0, 1)),
+            "reference": row(_MEASURES),
+            "rows": rows(_MEASURES),
+        }
     ),
     _consistent,
 )

@@ -1,13 +1,16 @@
-"""The sets of clips that a section holds against one another, and the names of their rows."""
+"""The sets of clips that a section holds against one another: one row each."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
-from sfvd_pl.datasets.sets import ClipSet, Degradation, Degraded, MeasuredClip, Subset
-from sfvd_pl.errors import MetricsError
+from sfvd_pl.artifacts import Kind
+from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, Degradation, Degraded, MeasuredClip, Subset
+from sfvd_pl.pipeline.evaluation.context import EvaluationContext, NotMeasuredError
+
+T = TypeVar("T")
 
 CLIP_LIMIT = 256
 """Clips of a set that are measured at most, spread evenly over it: intervals hardly narrow beyond."""
@@ -15,54 +18,19 @@ REFERENCE = "real"
 """Name of the row that the others are held against."""
 
 
-class Compared(Protocol):
-    """What is compared.
-
-    Attributes:
-        synthetic: The project's clips.
-        reference: Windows of real test patients.
-        training: Windows of real training patients.
-        seed: Of degradations and resampling.
-    """
-
-    @property
-    def synthetic(self) -> ClipSet:
-        """The project's clips."""
-
-    @property
-    def reference(self) -> ClipSet:
-        """Windows of real test patients."""
-
-    @property
-    def training(self) -> ClipSet:
-        """Windows of real training patients."""
-
-    @property
-    def seed(self) -> int:
-        """Of degradations and resampling."""
-
-
-def compared_sets(context: Compared, degradations: Sequence[Degradation]) -> list[tuple[str, ClipSet]]:
+def compared_sets(context: EvaluationContext, degradations: Sequence[Degradation]) -> list[tuple[str, ClipSet]]:
     """Name and clips of each row, the reference first: it, ``synthetic``, ``floor``, then it degraded.
 
-    A floor without clips is left out.
+    Without clips of training patients there is no floor.
 
     Raises:
-        MetricsError: There is nothing to hold against one another.
+        NotMeasuredError: There are no generated clips, or no reference.
     """
-    for key, clips in (("reference", context.reference), ("synthetic", context.synthetic)):
-        if not len(clips):
-            raise MetricsError(
-                "a set of clips to be measured is empty",
-                key=key,
-                expected="at least one clip",
-                found=clips.title,
-                remedy="measure other clips, or leave this section out",
-            )
     reference = spread(context.reference)
-    sets = [(REFERENCE, reference), ("synthetic", spread(context.synthetic)), ("floor", spread(context.training))]
-    sets += [(kind, Degraded(reference, kind, seed=context.seed)) for kind in degradations]
-    return [(name, clips) for name, clips in sets if len(clips)]
+    sets = [(REFERENCE, reference), ("synthetic", spread(context.synthetic))]
+    with suppress(NotMeasuredError):
+        sets.append(("floor", spread(context.training)))
+    return sets + [(kind, Degraded(reference, kind, seed=context.seed)) for kind in degradations]
 
 
 def spread(clips: ClipSet, limit: int = CLIP_LIMIT) -> ClipSet:
@@ -72,18 +40,31 @@ def spread(clips: ClipSet, limit: int = CLIP_LIMIT) -> ClipSet:
     return Subset(clips, tuple(int(i) for i in np.linspace(0, len(clips) - 1, limit).round()))
 
 
-def each(name: str, clips: ClipSet, what: str) -> Iterator[tuple[str, MeasuredClip]]:
-    """Clip after clip with what it is resampled with: its patient, or itself where it was generated.
+def each(
+    context: EvaluationContext, function: Callable[[MeasuredClip], T], name: str, clips: ClipSet, what: str
+) -> Iterator[tuple[str, T]]:
+    """A function of clip after clip, with what the clip is resampled with.
 
     Args:
+        context: Says in how many processes, and whether to show progress.
+        function: See :meth:`EvaluationContext.over_clips`.
         name: The row's name.
         clips: Its clips.
         what: Of the progress bar.
     """
-    for number, clip in enumerate(tqdm(clips, f"{what}: {name}", total=len(clips), unit="clip", leave=False)):
-        yield (f"clip {number}" if name == "synthetic" else clip.patient), clip
+    yield from zip(groups(clips), context.over_clips(function, clips, f"{what}: {name}"), strict=True)
+
+
+def groups(clips: ClipSet) -> list[str]:
+    """What each clip is resampled with: the patient of a real one, a generated one by itself."""
+    base = clips
+    while isinstance(base, Subset | Degraded):
+        base = base.base
+    if isinstance(base, ArtifactClips) and base.artifact.kind is not Kind.SOURCE:
+        return [f"clip {number}" for number in range(len(clips))]
+    return list(clips.patients)
 
 
 def longest(sets: Sequence[tuple[str, ClipSet]]) -> int:
     """Frames of the longest clip, by the first of each set: clips of a set are cut alike."""
-    return max((len(clips[0].image) for _, clips in sets), default=1)
+    return max(len(clips[0].image) for _, clips in sets)
