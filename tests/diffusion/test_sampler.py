@@ -135,7 +135,7 @@ def test_a_clip_is_sampled_like_its_frames(name: str) -> None:
 @given(
     train=st.integers(2, 1200),
     data=st.data(),
-    spacing=st.sampled_from(["trailing", "quadratic", "quadratic_high", "linspace"]),
+    spacing=st.sampled_from(["trailing", "quadratic", "quadratic_high", "cosine", "linspace"]),
 )
 @settings(max_examples=80, deadline=None)
 def test_times_fall_strictly_from_the_noisiest(train: int, data: st.DataObject, spacing: str) -> None:
@@ -168,9 +168,15 @@ def gaussian_denoiser(prediction: Prediction, mean: float, std: float) -> Callab
 
 
 def gaussian_result(
-    name: str, steps: int, eta: float, spacing: str, std: float, kind: str = "v_prediction"
+    name: str,
+    steps: int,
+    eta: float,
+    spacing: str,
+    std: float,
+    kind: str = "v_prediction",
+    schedule: NoiseSchedule | None = None,
 ) -> Tensor:
-    schedule = PLAIN if kind == "epsilon" else ZERO
+    schedule = schedule or (PLAIN if kind == "epsilon" else ZERO)
     prediction = Prediction(schedule, kind)
     sampler = Sampler(prediction, SamplerConfig(name, steps, eta, spacing))  # type: ignore[arg-type]
     shape = (1, 1, 100, 100)
@@ -198,6 +204,7 @@ def test_many_steps_give_the_right_gaussian(name: str, eta: float, kind: str) ->
         ("dpmpp_2m", 0.0, "trailing", (0.75, 0.95, 0.99), (0.37, 0.68, 0.85)),
         ("dpmpp_2m", 0.0, "quadratic", (1.04, 1.01, 1.00), (0.20, 0.45, 0.68)),
         ("dpmpp_2m", 0.0, "quadratic_high", (0.52, 0.83, 0.95), (0.85, 0.98, 1.00)),
+        ("dpmpp_2m", 0.0, "cosine", (1.00, 1.04, 1.01), (0.72, 0.95, 0.99)),
     ],
 )
 def test_few_steps_lose_spread_as_documented(
@@ -206,6 +213,17 @@ def test_few_steps_lose_spread_as_documented(
     for std, shares in ((0.2, grain), (0.25 * 64, brightness)):
         found = [gaussian_result(name, n, eta, spacing, std).std().item() / std for n in (10, 25, 50)]
         assert found == pytest.approx(list(shares), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spacing", "share"), [(1.0, "quadratic", 0.15), (1.0, "cosine", 0.84), (0.25, "cosine", 0.96)]
+)
+def test_brightness_of_a_larger_frame(shift: float, spacing: str, share: float) -> None:
+    """The share of its spread that 30 steps keep at 256 x 256 pixels, as documented."""
+    schedule = NoiseSchedule(ScheduleConfig("shifted_cosine", shift=shift))
+    std = 0.25 * 256
+    found = gaussian_result("dpmpp_2m", 30, 0.0, spacing, std, schedule=schedule).std().item() / std
+    assert found == pytest.approx(share, abs=0.03)
 
 
 def test_a_later_start_runs_the_rest_of_the_trajectory() -> None:

@@ -38,8 +38,12 @@ ddim, eta 0    quadratic_high  0.51  0.77  0.88   0.76  0.90  0.95
 dpmpp_2m       trailing        0.75  0.95  0.99   0.37  0.68  0.85
 dpmpp_2m       quadratic       1.04  1.01  1.00   0.20  0.45  0.68
 dpmpp_2m       quadratic_high  0.52  0.83  0.95   0.85  0.98  1.00
+dpmpp_2m       cosine          1.00  1.04  1.01   0.72  0.95  0.99
 =============  ==============  =================  =================
 
+The frame's size matters: at 256 x 256 pixels, 30 steps of ``dpmpp_2m`` on the default schedule keep 0.15 of the
+brightness's spread in quadratic spacing and 0.84 in cosine spacing, and 0.96 in cosine spacing on a schedule shifted
+by 0.25.
 So report noise statistics beside any score of generated pictures.
 """
 
@@ -57,7 +61,7 @@ from sfvd_pl.diffusion.prediction import Prediction
 from sfvd_pl.errors import ConfigError
 
 SamplerName = Literal["ddim", "dpmpp_2m"]
-TimestepSpacing = Literal["trailing", "quadratic", "quadratic_high", "linspace"]
+TimestepSpacing = Literal["trailing", "quadratic", "quadratic_high", "cosine", "linspace"]
 StepNoise = Callable[[int], Tensor]
 """Step index -> standard normal noise shaped like x_t; a pure function of it makes sampling repeatable."""
 Progress = Callable[[int, int], None]
@@ -76,7 +80,8 @@ class SamplerConfig:
             comes in even steps (arXiv 2305.08891, table 2); ``quadratic`` starts there too and shortens the
             steps towards the picture (arXiv 2010.02502, appendix D.2), which keeps grain that even steps
             lose; ``quadratic_high`` is its mirror image and shortens them towards pure noise, where brightness and
-            large structures are decided; ``linspace`` is even and holds both ends.
+            large structures are decided; ``cosine`` shortens them at both ends; ``linspace`` is even and holds both
+            ends.
         clip_x0: Range to clamp the estimate of x0 to, after guidance; None for no clamping.
 
     Raises:
@@ -140,6 +145,10 @@ def inference_timesteps(config: SamplerConfig, num_train_timesteps: int) -> list
     if config.timestep_spacing == "quadratic_high":
         # min: as above, at the other end; the i-th step lies at least i times below the last.
         return [min(round(last * (1 - (1 - n / steps) ** 2)), last - (steps - n)) - 1 for n in left]
+    if config.timestep_spacing == "cosine":
+        even = [round(last * (1 - math.cos(math.pi * n / steps)) / 2) for n in left]
+        # Both as above: at either end the shortest steps would come out below one training time.
+        return [min(max(t, n), last - (steps - n)) - 1 for t, n in zip(even, left, strict=True)]
     return [round((last - 1) * (steps - 1 - i) / (steps - 1)) for i in range(steps)]
 
 
