@@ -36,7 +36,7 @@ SETTINGS = --run $(call quote,$(RUN)) --preset $(call quote,$(PRESET)) --seed $(
 	--devices $(call quote,$(DEVICES)) $(if $(DATA),--data $(call quote,$(DATA))) \
 	$(if $(LABELLED),--labelled-fraction $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-.PHONY: help install stage1 stage2 augment segment all report test lint types imports check bench clean clean-run
+.PHONY: help install stage1 stage2 augment segment all rollout report test lint types imports check bench clean clean-run
 
 help:  ## this text
 	@echo "SF-VD, reconstructed: labelled synthetic fluoroscopy for guidewire segmentation."
@@ -68,6 +68,9 @@ segment: $(VENV)/.installed  ## wire segmenters with and without synthetic clips
 
 all: $(VENV)/.installed  ## the four stages in one go
 	$(SFVD) run stage1 stage2 augment segment $(SETTINGS)
+
+rollout: $(VENV)/.installed  ## long clips of RUN's models, and what they keep and lose on the way
+	$(SFVD) run rollout $(SETTINGS)
 
 report: $(VENV)/.installed  ## write the report of RUN anew; trains only what is missing or out of date
 	rm -f $(call quote,data/artifacts/$(RUN)/report/index.html)

@@ -216,6 +216,33 @@ def test_predict_needs_a_model_of_this_source(chain: Chain, sfvd: Sfvd, source: 
     assert not out.exists()
 
 
+def test_long_clips_of_the_finished_models(chain: Chain, sfvd: Sfvd) -> None:
+    done = sfvd("run", "rollout", *chain.arguments)
+    assert done.status == 0, done.err
+    folder = chain.run / "rollout"
+    scenes, motions = (Artifact.open(folder / f"{name}.h5") for name in ("scenes", "motions"))
+    # Nine frames: the first, four whole blocks of two; twice as long as any clip that the models were trained on.
+    assert list(motions.column("clips/length")) == [9, 9] and motions.config["data"]["frames"] == 9
+    assert set(motions.column("clips/mask_origin")) == {"simulated"}
+    for clip in range(2):
+        assert np.array_equal(motions.clip_rows("frames/wire_mask", clip), scenes.clip_rows("frames/wire_mask", clip))
+        frames = motions.clip_rows("frames/image", clip).astype(int)
+        assert np.abs(frames[0] - scenes.rows("clips/scene", clip, clip + 1)[0].astype(int)).max() <= 1
+        assert (np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2)) > 0).all()
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    validate_metrics(metrics)
+    assert {"rollout/scenes", "rollout/motions"} <= {stage["name"] for stage in metrics["stages"]}
+    (row,) = [row for row in metrics["motion"]["rows"] if row["name"] == "synthetic"]
+    assert row["n"] == 2 and len(row["by_frame"]["pixel_std"]) == 9
+    assert all(point["mean"] is not None for point in row["by_frame"]["pixel_std"])
+    assert "segmentation" in metrics["not_measured"] and (folder / "report" / "index.html").is_file()
+    again = sfvd("run", "rollout", *chain.arguments)
+    assert "starting" not in again.out
+    for key, value in (("frames", "3"), ("frames", "many"), ("length", "8")):
+        refused = sfvd("run", "rollout", *chain.arguments, f"--rollout.{key}", value)
+        assert refused.status == 1 and f"rollout.{key}" in refused.err
+
+
 def test_a_changed_setting_redoes_its_step_and_those_behind_it(chain: Chain, sfvd: Sfvd) -> None:
     """Last in this file: it changes the run."""
     done = sfvd("run", "augment", *chain.arguments, "--augment.plan.num_clips", "2")

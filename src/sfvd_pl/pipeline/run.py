@@ -14,12 +14,13 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline.check import check_step, require_passed
 from sfvd_pl.pipeline.presets import load_preset, merged
+from sfvd_pl.pipeline.rollout import RolloutConfig, measure_step
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
 from sfvd_pl.sources.walk import listed_files
 
-STAGES = ("source", "stage1", "stage2", "augment", "segment")
-"""In order; each needs those before it."""
-STEPS = ("source", "check", "scene", "motion", "guide", "gate", "augment", "evaluator", "segment")
+STAGES = ("source", "stage1", "stage2", "rollout", "augment", "segment")
+"""In order; each needs those before it, but nothing needs ``rollout``."""
+STEPS = ("source", "check", "scene", "motion", "rollout", "guide", "gate", "augment", "evaluator", "segment")
 """Steps whose settings the command line can set, by the preset file that they come from."""
 SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
@@ -193,6 +194,18 @@ class Pipeline:
         fit_config = merged(config, {"model": {"scene_ckpt": str(scene_ckpt)}})
         fit = self._fit("motion", "motion", fit_config, {"source": self.source, "scene model": scene_ckpt})
         return [fit, self._predict("motions", "motion", config, {"scenes": self.scenes}, self.motions)]
+
+    def _rollout(self) -> list[Step]:
+        asked, seed = RolloutConfig.read(self._config("rollout")), self.settings.seed
+        scenes, motions = (self.run.path("rollout", f"{name}.h5") for name in ("scenes", "motions"))
+        scene = asked.scenes(self._training("scene", self._config("scene"), seed=seed))
+        motion = asked.motions(self._training("motion", self._config("motion"), seed=seed), scenes)
+        motion = merged(motion, {"model": {"network": self._scene_network()}})
+        return [
+            self._predict("rollout/scenes", "scene", scene, {}, scenes),
+            self._predict("rollout/motions", "motion", motion, {"scenes": scenes}, motions),
+            measure_step(self.run, self.source, motions, self.settings.preset, seed, self.timings),
+        ]
 
     def _scene_network(self) -> dict[str, Any]:
         """The motion network is the scene network inflated, so the preset says its size once."""
