@@ -16,7 +16,8 @@ from sfvd_pl.diffusion import (
 )
 from sfvd_pl.errors import ConfigError
 
-NAMES = ["mixed", "none", "progressive"]
+NAMES = ["coarse", "mixed", "none", "progressive"]
+PIXELWISE = ["mixed", "none", "progressive"]
 
 
 def roll_out(strategy: FrameConsistency, independent: Tensor, shared: Tensor, blocks: list[int]) -> Tensor:
@@ -36,7 +37,7 @@ def linear_map(strategy: FrameConsistency, frames: int, blocks: list[int]) -> Te
     return roll_out(strategy, independent, shared, blocks).reshape(frames + 1, frames).T
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PIXELWISE)
 @given(alpha=st.floats(0, 50), blocks=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 @settings(max_examples=40, deadline=None)
 def test_covariance_by_algebra_whatever_the_blocks(name: str, alpha: float, blocks: list[int]) -> None:
@@ -78,16 +79,49 @@ def test_covariance_by_drawing(name: str) -> None:
     assert neighbour.abs() < 0.02, "pixels of one frame stay independent"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PIXELWISE)
 def test_alpha_zero_is_independent(name: str) -> None:
     independent = torch.randn(1, 1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     other = torch.ones(1, 1, 2, 2)
     assert torch.equal(make_consistency(name, 0).noise(independent, other, other), independent)
 
 
-def test_mixed_without_shared_noise_is_refused() -> None:
+@pytest.mark.parametrize("name", ["coarse", "mixed"])
+def test_shared_noise_that_is_missing_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="all frames share"):
-        make_consistency("mixed").noise(torch.zeros(1, 1, 2, 3, 3))
+        make_consistency(name).noise(torch.zeros(1, 1, 2, 3, 3))
+
+
+def test_coarse_noise_shares_what_is_larger_than_a_square_and_nothing_else() -> None:
+    g = torch.Generator().manual_seed(1)
+    independent, shared = torch.randn(400, 1, 2, 40, 32, generator=g), torch.randn(400, 1, 40, 32, generator=g)
+    noise = make_consistency("coarse").noise(independent, shared=shared)
+
+    def split(frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Means of the squares by a loop, and what is left; the last row of squares has 8 pixels of height."""
+        coarse = torch.empty_like(frame)
+        for top in range(0, 40, 16):
+            for left in range(0, 32, 16):
+                square = (..., slice(top, top + 16), slice(left, left + 16))
+                coarse[square] = frame[square].mean((-2, -1), keepdim=True)
+        return coarse, frame - coarse
+
+    for frame in range(2):
+        coarse, fine = split(noise[:, :, frame])
+        torch.testing.assert_close(coarse, split(shared)[0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(fine, split(independent[:, :, frame])[1], atol=1e-6, rtol=0)
+    # White in space: neighbours within a square and across its border, and the variance of a square's mean.
+    assert noise.var().item() == pytest.approx(1, abs=0.01)
+    assert (noise[..., 1:] * noise[..., :-1]).mean().abs() < 0.01
+    assert noise[..., :16, :16].mean((-2, -1)).var().item() == pytest.approx(1 / 256, rel=0.15)
+
+
+def test_coarse_noise_of_a_sample_does_not_depend_on_its_batch() -> None:
+    g = torch.Generator().manual_seed(2)
+    independent, shared = torch.randn(3, 1, 2, 64, 64, generator=g), torch.randn(3, 1, 64, 64, generator=g)
+    together = make_consistency("coarse").noise(independent, shared=shared)
+    alone = make_consistency("coarse").noise(independent[1:2], shared=shared[1:2])
+    assert torch.equal(together[1:2], alone)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, math.inf, math.nan])

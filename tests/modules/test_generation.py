@@ -70,7 +70,7 @@ def test_a_scene_depends_on_its_id_and_not_on_the_batch(source: Path) -> None:
     assert (scenes[0] - scenes[1]).abs().mean() > 0.01
 
 
-@pytest.mark.parametrize("strategy", ["none", "mixed", "progressive"])
+@pytest.mark.parametrize("strategy", ["none", "mixed", "progressive", "coarse"])
 def test_a_clip_depends_on_its_id_and_not_on_the_batch(source: Path, strategy: str) -> None:
     together, alone = _motion_module(strategy), _motion_module(strategy)
     starts, single = _start(together), _start(alone)

@@ -11,11 +11,16 @@ between the same pixel of two frames, ``rho(i, j) = E[e_i e_j]``. With ``a`` = a
 ``progressive`` (PYoCo)
     ``e_i = sqrt(a^2 / (1 + a^2)) e_{i-1} + sqrt(1 / (1 + a^2)) e_i'``, ``e_0 = e_0'``;
     ``rho = r^|i - j|`` with ``r = sqrt(a^2 / (1 + a^2))``: a first-order autoregression, which forgets.
+``coarse``
+    ``e_i = e_i' - M e_i' + M e_shared`` with ``M`` the mean over squares of 16 x 16 pixels, an orthogonal projection,
+    so that each ``e_i`` is white; ``rho = 1 / 16^2``, all of it in what is larger than a square. Brightness and large
+    structures hang together, grain is each frame's own (after FrameInit's split by frequency, ConsistI2V, arXiv
+    2402.04324, section 3.3, which takes the low frequencies from the first frame instead).
 
-``a = 0`` is ``none``; ``a -> infinity`` is one noise for all frames. A network must sample with the noise
-that it was trained on: noise of another covariance is, to it, a picture.
+``a`` belongs to ``mixed`` and ``progressive``: 0 is ``none``, and with ``a -> infinity`` all frames have one noise. A
+network must sample with the noise that it was trained on: noise of another covariance is, to it, a picture.
 
-Clips longer than a block. ``mixed``: hand the same ``shared`` to every block. ``progressive``: hand the last
+Clips longer than a block. ``mixed`` and ``coarse``: hand the same ``shared`` to every block. ``progressive``: hand the last
 frame of the previous block's result to the next block as ``previous_last``. Either way the covariance of the
 joined noise is that of one long clip.
 
@@ -33,6 +38,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from sfvd_pl.errors import ConfigError
 
@@ -41,7 +47,7 @@ class FrameConsistency(ABC):
     """Turns independent noise into the noise of a clip.
 
     Args:
-        alpha: Strength ``a`` of the correlation, finite and not negative; ``none`` ignores it.
+        alpha: Strength ``a`` of the correlation, finite and not negative; ``none`` and ``coarse`` ignore it.
 
     Attributes:
         name: The name it is registered under.
@@ -196,3 +202,39 @@ class ProgressiveNoise(FrameConsistency):
     def correlation(self, lag: int) -> float:
         """``sqrt(a^2 / (1 + a^2))`` to the power of the lag."""
         return self.common**lag
+
+
+@register_consistency("coarse")
+class CoarseNoise(FrameConsistency):
+    """One noise for all frames in what is larger than a square of ``SIDE`` pixels; each its own in what is finer."""
+
+    SIDE: ClassVar[int] = 16
+    uses_shared = True
+
+    def noise(
+        self,
+        independent: Float[Tensor, "B C T H W"],
+        previous_last: Float[Tensor, "B C H W"] | None = None,
+        shared: Float[Tensor, "B C H W"] | None = None,
+    ) -> Float[Tensor, "B C T H W"]:
+        """``independent`` with the squares' means of ``shared``; ``previous_last`` is not used."""
+        if shared is None:
+            raise ConfigError(
+                "coarse noise needs the part that all frames share",
+                key="shared",
+                expected="noise (B, C, H, W)",
+                remedy="draw it once a clip and hand the same to every block",
+            )
+        return independent + self._means(shared.unsqueeze(2) - independent)
+
+    def _means(self, noise: Tensor) -> Tensor:
+        """Each pixel the mean of its square; squares that the frame's edge cuts have fewer pixels."""
+        height, width = noise.shape[-2:]
+        flat = noise.reshape(-1, 1, height, width)
+        means = avg_pool2d(flat, self.SIDE, ceil_mode=True, count_include_pad=False)
+        whole = means.repeat_interleave(self.SIDE, 2).repeat_interleave(self.SIDE, 3)
+        return whole[..., :height, :width].reshape(noise.shape)
+
+    def correlation(self, lag: int) -> float:
+        """``1 / SIDE^2`` at any lag but 0: the share of a pixel's noise that is its whole square's."""
+        return 1.0 if lag == 0 else 1.0 / self.SIDE**2

@@ -36,7 +36,7 @@ class ConsistencyConfig:
     """How the frames of a clip are held together beside the history.
 
     Attributes:
-        strategy: ``none``, ``mixed`` or ``progressive`` noise.
+        strategy: ``none``, ``mixed``, ``progressive`` or ``coarse`` noise.
         alpha: Strength of the correlation.
     """
 
