@@ -14,14 +14,14 @@ between the same pixel of two frames, ``rho(i, j) = E[e_i e_j]``. With ``a`` = a
 ``coarse``
     ``e_i = e_i' - M e_i' + M e_shared`` with ``M`` the mean over squares of 16 x 16 pixels, an orthogonal projection,
     so that each ``e_i`` is white; ``rho = 1 / 16^2``, all of it in what is larger than a square. Brightness and large
-    structures hang together, grain is each frame's own (after FrameInit's split by frequency, ConsistI2V, arXiv
-    2402.04324, section 3.3, which takes the low frequencies from the first frame instead).
+    structures hang together, grain is each frame's own (a split by frequency as in ConsistI2V's FrameInit, arXiv
+    2402.04324, which takes the low frequencies from the first frame instead).
 
 ``a`` belongs to ``mixed`` and ``progressive``: 0 is ``none``, and with ``a -> infinity`` all frames have one noise. A
 network must sample with the noise that it was trained on: noise of another covariance is, to it, a picture.
 
-Clips longer than a block. ``mixed`` and ``coarse``: hand the same ``shared`` to every block. ``progressive``: hand the last
-frame of the previous block's result to the next block as ``previous_last``. Either way the covariance of the
+Clips longer than a block. ``mixed`` and ``coarse``: hand the same ``shared`` to every block. ``progressive``: hand
+the last frame of the previous block's result to the next block as ``previous_last``. Either way the covariance of the
 joined noise is that of one long clip.
 
 The same goes for the fresh noise of a stochastic sampler's steps: correlate it too, with a shared noise of
