@@ -1,74 +1,23 @@
-"""Overlap, surface and tip measures against MONAI, brute force and geometry."""
-
-import itertools
+"""Measures of segmentation: what they say of plain cases, empty masks, and how they are averaged."""
 
 import numpy as np
 import pytest
-import torch
-from monai.metrics import DiceMetric, HausdorffDistanceMetric, SurfaceDistanceMetric
 from scipy import ndimage
 from skimage.morphology import skeletonize
 from wire_shapes import SHAPES, blank, line, one_pixel, pieces, ring
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.segmentation import (
+from sfvd_pl.metrics.scores import (
+    DEFINITIONS,
     MEASURES,
     FrameScores,
-    cldice,
-    clip_means,
-    dice,
-    iou,
-    patient_means,
-    patient_table,
+    ScoredFrames,
+    group_means,
+    score_frame,
     score_frames,
-    surface_distances,
 )
-from sfvd_pl.metrics.wire import skeleton, tip_error, wire_ends
-
-PAIRS = list(itertools.product(SHAPES, repeat=2))
-FILLED = [pair for pair in PAIRS if "empty" not in pair]
-
-
-def batch(mask: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(mask)[None, None].float()
-
-
-@pytest.mark.parametrize("pair", FILLED, ids="-".join)
-def test_dice_and_iou_agree_with_monai(pair: tuple[str, str]) -> None:
-    predicted, label = (SHAPES[name] for name in pair)
-    reference = DiceMetric(include_background=True)(batch(predicted), batch(label)).item()
-    assert dice(predicted, label) == pytest.approx(reference, abs=1e-6)
-    assert iou(predicted, label) == pytest.approx(reference / (2 - reference), abs=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy")
-@pytest.mark.parametrize(
-    "pair", [("line", "thick"), ("border", "ring"), ("pieces", "line"), ("one_pixel", "ring")]
-)
-def test_surface_distances_agree_with_monai(pair: tuple[str, str]) -> None:
-    # Away from the frame's border, where MONAI's surfaces are defined differently.
-    predicted, label = (np.pad(SHAPES[name], 4) for name in pair)
-    hd95 = HausdorffDistanceMetric(include_background=True, percentile=95)(
-        batch(predicted), batch(label)
-    ).item()
-    assd = SurfaceDistanceMetric(include_background=True, symmetric=True)(
-        batch(predicted), batch(label)
-    ).item()
-    assert surface_distances(predicted, label) == pytest.approx((hd95, assd), abs=1e-4)
-
-
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
-def test_cldice_is_its_definition_on_whole_frame_skeletons(pair: tuple[str, str]) -> None:
-    predicted, label = (SHAPES[name] > 0 for name in pair)
-    if predicted.any() and label.any():
-        inside = [
-            (skeletonize(a) & b).sum() / skeletonize(a).sum()
-            for a, b in ((predicted, label), (label, predicted))
-        ]
-        expected = 2 * inside[0] * inside[1] / sum(inside) if sum(inside) else 0.0
-    else:
-        expected = float(predicted.any() == label.any())
-    assert cldice(predicted, label) == pytest.approx(expected)
+from sfvd_pl.metrics.segmentation import cldice, dice, false_components, iou, length_ratio, surface_distances
+from sfvd_pl.metrics.wire import Wire, skeleton, tip_error, wire_ends, wire_path
 
 
 def test_cldice_sees_the_only_channel() -> None:
@@ -179,11 +128,11 @@ def test_frames_are_scored_as_one_by_one_and_unlabelled_ones_not_at_all() -> Non
     labels = np.stack([line(), blank(), line(column=20)])
     probability = np.stack([0.5 * line(), 0.9 * line(), 0.49 * line(column=20)]).astype(np.float16)
     scores = score_frames(probability, labels, annotated=np.array([True, False, True]))
-    assert scores.dice.tolist()[::2] == [1.0, 0.0] and np.isnan(scores.dice[1])
+    assert scores["dice"].tolist()[::2] == [1.0, 0.0] and np.isnan(scores["dice"][1])
     assert all(np.isnan(column[1]) for column in scores.columns().values())
-    assert scores.tip_error_px[0] == 0.0 and scores.hd95_px[2] == pytest.approx(np.hypot(32, 32))
-    assert score_frames(probability, labels).dice[1] == 0.0
-    assert score_frames(probability, labels, threshold=0.4).dice[2] == 1.0
+    assert scores["tip_error_px"][0] == 0.0 and scores["hd95_px"][2] == pytest.approx(np.hypot(32, 32))
+    assert score_frames(probability, labels)["dice"][1] == 0.0
+    assert score_frames(probability, labels, threshold=0.4)["dice"][2] == 1.0
     assert len(scores) == 3 and tuple(scores.columns()) == MEASURES
 
 
@@ -200,22 +149,125 @@ def test_scores_of_parts_join_to_those_of_the_whole() -> None:
     assert len(FrameScores.concatenate([])) == 0
 
 
+def frames_of(lengths: list[int], patients: list[str]) -> ScoredFrames:
+    clip = np.repeat(np.arange(len(lengths)), lengths)
+    unknown = np.full(len(clip), np.nan)
+    names = tuple(f"c{k}" for k in range(len(lengths)))
+    return ScoredFrames(clip, np.arange(len(clip)), unknown, unknown, names, tuple(patients))
+
+
+def table_of(values: list[float]) -> FrameScores:
+    return FrameScores(np.repeat(np.array(values, float)[:, None], len(MEASURES), axis=1))
+
+
 def test_means_go_frame_clip_patient() -> None:
-    values = np.array([1.0, 0.0, np.nan, 0.5, 0.9, np.nan])
-    start, length = np.array([0, 2, 4, 5]), np.array([2, 2, 1, 1])
-    clips = clip_means(values, start, length)
-    np.testing.assert_allclose(clips, [0.5, 0.5, 0.9, np.nan])
-    means = patient_means(clips, ["b", "a", "a", "c"])
-    assert list(means) == ["a", "b", "c"]
-    assert means["a"] == pytest.approx(0.7) and means["b"] == 0.5 and np.isnan(means["c"])
+    scores = table_of([1.0, 0.0, np.nan, 0.5, 0.9, np.nan])
+    frames = frames_of([2, 2, 1, 1], ["b", "a", "a", "c"])
+    np.testing.assert_allclose(frames.clip_means(scores)[:, 0], [0.5, 0.5, 0.9, np.nan])
+    assert frames.everybody == ("a", "b", "c")
+    np.testing.assert_allclose(frames.patient_means(scores)[:, 0], [0.7, 0.5, np.nan])
+    keep = np.array([True, False, True, True, True, True])
+    np.testing.assert_allclose(frames.patient_means(scores, keep)[:, 0], [0.7, 1.0, np.nan])
 
 
-def test_patient_table_weighs_clips_not_frames() -> None:
+def test_clips_weigh_the_same_however_long() -> None:
     labels = np.stack([line()] * 4)
     probability = np.stack([line(), line(), line(), blank()]).astype(float)
     scores = score_frames(probability, labels)
-    table = patient_table(scores, start=np.array([0, 3]), length=np.array([3, 1]), patients=["p", "p"])
-    assert table["p"]["dice"] == pytest.approx(0.5) and set(table["p"]) == set(MEASURES)
+    means = frames_of([3, 1], ["p", "p"]).patient_means(scores)
+    assert means.shape == (1, len(MEASURES)) and means[0, 0] == pytest.approx(0.5)
+
+
+def test_group_means_leave_unknown_values_out_column_by_column() -> None:
+    values = np.array([[1.0, np.nan], [3.0, np.nan], [np.inf, 5.0]])
+    np.testing.assert_allclose(group_means(values, np.array([0, 0, 2]), 3), [[2, np.nan], [np.nan] * 2, [np.nan, 5]])
+
+
+def test_length_ratio_says_how_much_of_the_wire_was_found() -> None:
+    assert length_ratio(line(6, 15), line(6, 25)) == pytest.approx(0.5)
+    assert length_ratio(line(6, 25), line(6, 15)) == pytest.approx(2.0)
+    assert length_ratio(blank(), line()) == 0.0
+    assert np.isnan(length_ratio(line(), blank())) and np.isnan(length_ratio(blank(), blank()))
+    assert Wire(one_pixel()).length == 1.0 and Wire(blank()).length == 0.0
+    assert Wire(np.eye(9)).length == pytest.approx(8 * 2**0.5 + 1)
+    staircase = np.kron(np.eye(4), np.ones((1, 2)))[:, :8] > 0
+    assert Wire(line(4, 27)).length == 24.0 and Wire(staircase).length == pytest.approx(4 + 3 * 2**0.5 + 1)
+
+
+def test_false_components_are_parts_away_from_the_label() -> None:
+    label, found = line(6, 25, column=15), line(6, 14, column=17)
+    assert false_components(found, label) == 0  # 2 px beside it
+    assert false_components(found, label, near_px=1) == 1
+    found[28:30, 2:5] = found[0, 31] = found[2, 2] = found[3, 3] = 1
+    assert false_components(found, label) == 3  # neighbours across a corner are one
+    assert false_components(found, blank()) == 4
+    assert false_components(blank(), label) == false_components(blank(), blank()) == 0
+    broken = pieces()
+    assert false_components(broken, line()) == 1  # its pieces lie on the label, its speck does not
+
+
+def test_a_tip_is_found_within_a_distance_each_tip_by_itself() -> None:
+    scores = score_frame(line(9, 29), line(6, 25), spacing_mm=0.5)
+    assert scores["tip_error_px"] == pytest.approx(3.5) and scores["tip_error_mm"] == pytest.approx(1.75)
+    assert (scores["pck_2px"], scores["pck_5px"]) == (0.0, 1.0)
+    assert (scores["pck_1mm"], scores["pck_2mm"]) == (0.0, 1.0)
+    one = score_frame(line(6, 20), line(6, 25))
+    assert (one["pck_2px"], one["pck_5px"]) == (0.5, 1.0) and np.isnan(one["pck_1mm"]) and np.isnan(one["hd95_mm"])
+
+
+def test_a_wire_that_was_missed_is_found_within_no_distance() -> None:
+    # The diagonal of this frame is shorter than 10 px.
+    missed = score_frame(np.zeros((6, 6)), np.pad(np.ones((2, 1)), ((2, 2), (2, 3))), spacing_mm=0.1)
+    assert missed["tip_error_px"] == pytest.approx(np.hypot(6, 6)) and missed["pck_10px"] == missed["pck_5mm"] == 0.0
+
+
+EMPTY = {
+    # measure: both empty, nothing predicted, nothing labelled
+    "dice": (1, 0, 0),
+    "iou": (1, 0, 0),
+    "cldice": (1, 0, 0),
+    "tip_error_px": (np.nan, np.hypot(32, 32), np.nan),
+    "tip_error_mm": (np.nan, 0.5 * np.hypot(32, 32), np.nan),
+    **dict.fromkeys((name for name in MEASURES if name.startswith("pck")), (np.nan, 0, np.nan)),
+    **dict.fromkeys(("hd95_px", "assd_px"), (0, np.hypot(32, 32), np.hypot(32, 32))),
+    **dict.fromkeys(("hd95_mm", "assd_mm"), (0, 0.5 * np.hypot(32, 32), 0.5 * np.hypot(32, 32))),
+    "length_ratio": (np.nan, 0, np.nan),
+    "false_components": (0, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_measure_is_defined_where_a_mask_is_empty(name: str) -> None:
+    found = [
+        score_frame(predicted, label, spacing_mm=0.5)[name]
+        for predicted, label in ((blank(), blank()), (blank(), line()), (line(), blank()))
+    ]
+    np.testing.assert_allclose(found, EMPTY[name])
+
+
+def test_definitions_hold_for_every_pair_of_shapes() -> None:
+    for predicted in SHAPES.values():
+        for label in SHAPES.values():
+            scores = score_frame(predicted, label, spacing_mm=0.5)
+            assert tuple(scores) == MEASURES
+            for measure in DEFINITIONS:
+                value = scores[measure.name]
+                assert np.isnan(value) or 0 <= value <= measure.high
+
+
+def test_the_path_of_a_wire_leads_from_end_to_end() -> None:
+    path = wire_path(pieces())
+    assert path[0].tolist() == [6, 15] and path[-1].tolist() == [25, 15] and len(path) == 18
+    np.testing.assert_array_equal(wire_ends(pieces()), path[[0, -1]])
+    assert wire_path(blank()).shape == (0, 2) and len(wire_path(one_pixel())) == 1
+
+
+def test_a_label_made_once_scores_as_its_mask_does() -> None:
+    labels = np.stack([line(), blank(), ring()])
+    probability = np.random.default_rng(0).random(labels.shape) * 0.3 + 0.5 * labels
+    masks = score_frames(probability, labels, spacing_mm=0.4)
+    wires = score_frames(probability, [Wire(label) for label in labels], spacing_mm=0.4)
+    np.testing.assert_array_equal(masks.values, wires.values)
 
 
 @pytest.mark.parametrize(
@@ -229,12 +281,16 @@ def test_patient_table_weighs_clips_not_frames() -> None:
         (lambda: score_frames(blank(), blank()), "probability"),
         (lambda: score_frames(np.zeros((2, 4, 4)), np.zeros((1, 4, 4))), "wire_mask"),
         (lambda: score_frames(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), annotated=np.ones(3)), "annotated"),
-        (lambda: clip_means(np.zeros(4), np.array([0]), np.array([5])), "start, length"),
-        (lambda: clip_means(np.zeros(4), np.array([0]), np.array([0])), "start, length"),
-        (lambda: clip_means(np.zeros(4), np.array([-1]), np.array([2])), "start, length"),
-        (lambda: clip_means(np.zeros(4), np.array([0, 1]), np.array([2])), "length"),
-        (lambda: clip_means(np.zeros((4, 1)), np.array([0]), np.array([2])), "values"),
-        (lambda: patient_means(np.zeros(2), ["a"]), "patients"),
+        (lambda: score_frames(np.zeros((2, 4, 4)), [Wire(np.zeros((4, 4)))]), "wire_mask"),
+        (lambda: score_frame(blank(), Wire(blank(8, 8))), "predicted"),
+        (lambda: length_ratio(np.zeros(3), np.zeros(3)), "predicted"),
+        (lambda: false_components(blank(), np.zeros(3)), "label"),
+        (lambda: Wire(np.zeros(3)), "wire_mask"),
+        (lambda: FrameScores(np.zeros((3, 2))), "values"),
+        (lambda: frames_of([1, 1], ["a"]), "patients"),
+        (lambda: ScoredFrames(*[np.zeros(1, int)] * 2, *[np.zeros(2)] * 2, ("c",), ("p",)), "visibility"),
+        (lambda: ScoredFrames(*[np.ones(1, int)] * 2, *[np.zeros(1)] * 2, ("c",), ("p",)), "clip"),
+        (lambda: frames_of([1, 1], ["a", "a"]).clip_means(table_of([0.5])), "scores"),
     ],
 )
 def test_wrong_arguments_are_named(call, key: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from wire_shapes import SHAPES, blank, line
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.visibility import clip_visibility, wire_ring, wire_visibility
+from sfvd_pl.metrics.visibility import clip_visibility, visibility_bins, wire_ring, wire_visibility
 
 
 def brute_ring(wire: np.ndarray, inner: float, outer: float) -> np.ndarray:
@@ -110,3 +110,9 @@ def test_wrong_arguments_are_named(call, key: str) -> None:
     with pytest.raises(MetricsError) as caught:
         call()
     assert caught.value.key == key
+
+
+def test_bins_hold_their_lower_limit_and_nothing_unknown() -> None:
+    values = np.array([[-9.0, 0.5, 0.49], [4.0, np.nan, 1e9]])
+    assert visibility_bins(values).tolist() == [[0, 1, 0], [6, -1, 6]]
+    assert visibility_bins(np.array([0.9, 1.0, 2.0]), (1, 2)).tolist() == [-1, 0, -1]

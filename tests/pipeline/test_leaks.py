@@ -32,8 +32,9 @@ from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
+from sfvd_pl.pipeline.evaluation.arms import score_segmentations
 from sfvd_pl.pipeline.evaluation.run import evaluate
-from sfvd_pl.pipeline.evaluation.segmentation import arm_tables, write_segmentation
+from sfvd_pl.pipeline.evaluation.segmentation import write_segmentation
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 
 
@@ -286,7 +287,8 @@ def test_predictions_are_not_scored_against_the_masks_of_another_source(source: 
     """The rows exist in both, so nothing else would tell."""
     ckpt = save_model(segmentation_module(), tmp_path / "m.ckpt", source)
     out = write_segmentation(tmp_path / "s.h5", source, {"real": ckpt}, seed=0, config={})
-    assert set(arm_tables(out, Artifact.open(source))["real"]) == patients_of(source, "test")
+    scored = score_segmentations([out], Artifact.open(source), seeds=[0])
+    assert set(scored.frames.everybody) == patients_of(source, "test")
     other = write_toy_source(tmp_path / "other.h5", seed=8)
     with pytest.raises(ArtifactError, match="predictions on another source"):
-        arm_tables(out, Artifact.open(other))
+        score_segmentations([out], Artifact.open(other), seeds=[0])

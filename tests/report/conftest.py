@@ -9,7 +9,9 @@ from temporal_examples import temporal_sections
 
 from sfvd_pl.metrics.arms import segmentation_section
 from sfvd_pl.metrics.calibration import gate_section, visibility_section
-from sfvd_pl.metrics.segmentation import MEASURES
+from sfvd_pl.metrics.label import MEASURES as FIDELITY
+from sfvd_pl.metrics.scores import DEFINITIONS, MEASURES, FrameScores, ScoredFrames
+from sfvd_pl.metrics.visibility import VISIBILITY_EDGES
 from sfvd_pl.report.media import MediaClips, ReportMedia
 
 
@@ -43,26 +45,26 @@ def made_up_metrics() -> dict[str, Any]:
     patients = [f"p{i:02d}" for i in range(6)]
     measured_sections = copy.deepcopy(temporal_sections())
 
-    def tables(shift: float) -> list[dict[str, dict[str, float]]]:
-        return [
-            {
-                patient: {
-                    name: float(np.clip(0.62 + shift + generator.normal(0, 0.07), 0, 1))
-                    * (9 if "px" in name else 1)
-                    for name in MEASURES
-                }
-                for patient in patients
-            }
-            for _ in range(2)
-        ]
+    def tables(shift: float) -> list[FrameScores]:
+        """Two seeds; three frames of each of six patients."""
+        scales = [9.0 if measure.unit in ("px", "mm") else 1.0 for measure in DEFINITIONS]
+        whole = 0.62 + shift + generator.normal(0, 0.07, (2, 18, len(MEASURES)))
+        return [FrameScores(np.clip(values, 0, 1) * scales) for values in whole]
 
     arms = {"real only": tables(0.0), "classical": tables(0.03), "real + synthetic": tables(0.12)}
+    frames = ScoredFrames(
+        clip=np.repeat(np.arange(6), 3),
+        frame=np.tile(np.arange(3), 6),
+        visibility=generator.uniform(0.2, 4.5, 18),
+        spacing_mm=np.full(18, 0.3),
+        names=tuple(f"{patient}/r0" for patient in patients),
+        patients=tuple(patients),
+    )
     stages = [
         ("stage1", 318.2, "scenes.h5"),
         ("stage2", 1240.0, "motions.h5"),
         ("augment", 96.0, "synthetic.h5"),
     ]
-    edges = [float("-inf"), 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, float("inf")]
     return {
         "schema_version": 2,
         "run": "tiny-demo",
@@ -85,28 +87,7 @@ def made_up_metrics() -> dict[str, Any]:
         ],
         "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3}},
         "not_measured": {},
-        "label_fidelity": {
-            "synthetic": {"dice": 0.74, "low": 0.70, "high": 0.78, "n_clips": 96},
-            "real": {"dice": 0.81, "low": 0.75, "high": 0.86, "n_clips": 12},
-            "ratio": 0.74 / 0.81,
-            "shuffled": {"dice": 0.04},
-            "by_frame": {
-                "synthetic": [0.80, 0.78, 0.77, 0.75, 0.73, 0.72, 0.71, 0.68],
-                "real": [0.81, 0.80, 0.82, 0.81, 0.80, 0.81, 0.82, 0.81],
-            },
-            "drift": 0.85,
-            "by_visibility": [
-                {
-                    "low": low,
-                    "high": high,
-                    "synthetic": 0.35 + 0.07 * i,
-                    "real": float("nan") if i == 0 else 0.45 + 0.06 * i,
-                    "n_synthetic": 40 + 60 * i,
-                    "n_real": 12 * i,
-                }
-                for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False))
-            ],
-        },
+        "label_fidelity": made_up_fidelity(),
         "noise": {
             "pixel_std": {"synthetic": 0.141, "real": 0.152, "ratio": 0.141 / 0.152},
             "residual_std": {"synthetic": 0.027, "real": 0.033, "ratio": 0.027 / 0.033},
@@ -127,7 +108,46 @@ def made_up_metrics() -> dict[str, Any]:
             dice_threshold=0.5,
             visibility_threshold=0.6,
         ),
-        "segmentation": segmentation_section(arms, seeds=[0, 1], n=400),
+        "segmentation": segmentation_section(arms, frames, seeds=[0, 1], n=400),
+    }
+
+
+def made_up_fidelity() -> dict[str, Any]:
+    """Label fidelity with a label that is lost as a clip goes on."""
+
+    def values(dice: float, reach: float = 0.04) -> dict[str, dict[str, float]]:
+        ones = dict.fromkeys(FIDELITY, dice) | {"tip_error_px": 9 - 9 * dice, "cldice": min(1, dice + 0.05)}
+        return {
+            name: {"mean": value, "low": value - reach, "high": min(value + reach, 1 if "dice" in name else 99)}
+            for name, value in ones.items()
+        }
+
+    def row(name: str, dice: float, n: int, by_frame: list[float], by_visibility: list[float]) -> dict[str, Any]:
+        bins = zip(VISIBILITY_EDGES, VISIBILITY_EDGES[1:], by_visibility, strict=False)
+        return {
+            "name": name,
+            "n": n,
+            "n_groups": n // 2,
+            **values(dice),
+            "drift": by_frame[-1] / by_frame[0],
+            "by_frame": [{"frame": t, "n": n, **values(value)} for t, value in enumerate(by_frame)],
+            "by_visibility": [
+                {"low": low, "high": high, "n": n * (k + 1), **values(value)}
+                for k, (low, high, value) in enumerate(bins)
+            ],
+        }
+
+    steady = [0.81, 0.80, 0.82, 0.81, 0.80, 0.81, 0.82, 0.81]
+    falling = [0.80, 0.78, 0.77, 0.75, 0.73, 0.72, 0.71, 0.68]
+    scores = {"n_frames": 8, "visibility": 0.7, "dice": 0.1, "cldice": 0.15, "tip_error_px": 20.5}
+    return {
+        "rows": [
+            row("synthetic", 0.74, 96, falling, [0.35 + 0.07 * k for k in range(7)]),
+            row("real", 0.81, 12, steady, [float("nan"), *(0.51 + 0.06 * k for k in range(6))]),
+            row("shuffled", 0.05, 96, [0.05] * 8, [float("nan")] * 7),
+        ],
+        "ratio": {"dice": 0.74 / 0.81, "cldice": 0.79 / 0.86},
+        "clips": [{"number": 17, "name": "c17", **scores, "length_ratio": 0.4, "false_components": 1.5}],
     }
 
 

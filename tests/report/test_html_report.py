@@ -112,7 +112,7 @@ def test_the_numbers_stand_on_the_page(page: Page, metrics: dict[str, Any]) -> N
     text = page.text()
     for words in (
         "0.74 (0.70 to 0.78)",
-        "0.81 (0.75 to 0.86)",
+        "0.81 (0.77 to 0.85)",
         "0.1520",
         "96 of 120",
         "p10, p11, p12",
@@ -132,7 +132,7 @@ def test_everything_given_is_escaped(metrics: dict[str, Any], media: ReportMedia
     arms = metrics["segmentation"]["arms"]
     for arm in arms[1:]:
         arm["difference"]["reference"] = attack
-    arms[0]["name"] = attack
+    arms[0]["name"] = metrics["segmentation"]["reference"] = attack
     arms[0]["patients"][attack] = arms[0]["patients"].pop("p00")
     clips = media.real
     assert clips is not None
@@ -154,10 +154,9 @@ def test_a_run_that_measured_nothing_says_so(metrics: dict[str, Any]) -> None:
 
 def test_unknown_numbers_are_dashes(metrics: dict[str, Any]) -> None:
     unknown = clean_metrics(metrics)
-    for row in (unknown["label_fidelity"]["synthetic"], unknown["label_fidelity"]["real"]):
-        row.update(dice=None, low=None, high=None)
-    unknown["label_fidelity"].update(ratio=None, drift=None, shuffled={"dice": None}, by_visibility=[])
-    unknown["label_fidelity"]["by_frame"] = {"synthetic": [], "real": [None]}
+    for row in unknown["label_fidelity"]["rows"]:
+        row.update(dice={"mean": None, "low": None, "high": None}, drift=None, by_visibility=[], by_frame=[])
+    unknown["label_fidelity"]["ratio"] = {"dice": None, "cldice": None}
     unknown["noise"]["residual_std"]["ratio"] = unknown["noise"]["residual_autocorrelation"]["difference"] = (
         None
     )
@@ -199,7 +198,7 @@ def test_findings_call_a_weak_result_weak(metrics: dict[str, Any]) -> None:
     )
     metrics["noise"]["residual_std"]["ratio"] = 1.02
     metrics["noise"]["residual_autocorrelation"]["difference"] = 0.01
-    metrics["label_fidelity"]["drift"] = 0.99
+    metrics["label_fidelity"]["rows"][0]["drift"] = 0.99
     text = " ".join(finding.text for finding in summary.findings(metrics))
     assert "flattered" not in text and "frozen" not in text and "label is lost" not in text
     metrics["noise"]["residual_std"]["ratio"] = 1.3
@@ -225,7 +224,7 @@ def test_the_same_numbers_give_the_same_plot_and_others_another(metrics: dict[st
     facts = clean_metrics(metrics)
     first = plots.fidelity_plot(facts["label_fidelity"])
     assert first == plots.fidelity_plot(facts["label_fidelity"])
-    facts["label_fidelity"]["real"]["dice"] = 0.5
+    facts["label_fidelity"]["rows"][1]["dice"]["mean"] = 0.5
     assert first != plots.fidelity_plot(facts["label_fidelity"])
     assert 500 < plots.width_px(first) < 600
     with pytest.raises(MetricsError):
@@ -233,7 +232,8 @@ def test_the_same_numbers_give_the_same_plot_and_others_another(metrics: dict[st
 
 
 def test_bins_are_labelled_with_open_ends(metrics: dict[str, Any]) -> None:
-    bounds = [(row["low"], row["high"]) for row in clean_metrics(metrics)["label_fidelity"]["by_visibility"]]
+    rows = clean_metrics(metrics)["label_fidelity"]["rows"]
+    bounds = [(entry["low"], entry["high"]) for entry in rows[0]["by_visibility"]]
     labels = [plots._range(low, high) for low, high in bounds]
     assert labels[0] == "< 0.5" and labels[1] == "0.5–1" and labels[-1] == "≥ 4"
     assert plots._range(None, None) == "all"

@@ -34,7 +34,7 @@ def test_a_whole_file_survives_writing_and_reading(metrics: dict[str, Any], tmp_
     assert read_metrics(path) == clean_metrics(metrics)
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
     assert "NaN" not in path.read_text() and "Infinity" not in path.read_text()
-    assert json.loads(path.read_text())["label_fidelity"]["by_visibility"][0]["low"] is None
+    assert json.loads(path.read_text())["label_fidelity"]["rows"][0]["by_visibility"][0]["low"] is None
 
 
 def test_numpys_numbers_become_jsons() -> None:
@@ -53,7 +53,7 @@ def test_a_section_may_be_absent(metrics: dict[str, Any], section: str) -> None:
 def test_every_required_key_is_missed_by_name(metrics: dict[str, Any]) -> None:
     free = {"machine", "reasons", "patients"}
     named = {("sets", "synthetic")}
-    optional = {*SECTIONS, "difference", "iou", "hd95_px", "assd_px"}
+    optional = {*SECTIONS, "difference"}
     tried = 0
     for trail in paths(metrics):
         if trail in named or trail[-1] in optional or free & set(trail[:-1]):
@@ -92,12 +92,17 @@ def test_an_unknown_key_is_an_error_in_every_mapping(metrics: dict[str, Any]) ->
         (("stages", 0, "made", 0), "scenes.h5"),
         (("stages", 0, "made", 0, "patients"), "p1"),
         (("label_fidelity",), None),
-        (("label_fidelity", "synthetic", "dice"), 1.2),
-        (("label_fidelity", "synthetic", "n_clips"), -1),
-        (("label_fidelity", "shuffled", "dice"), "0.1"),
-        (("label_fidelity", "ratio"), float("inf")),
-        (("label_fidelity", "by_frame", "real"), 0.5),
-        (("label_fidelity", "by_visibility", 0, "low"), "none"),
+        (("label_fidelity", "rows", 0, "dice", "mean"), 1.2),
+        (("label_fidelity", "rows", 0, "n"), -1),
+        (("label_fidelity", "rows", 0, "n_groups"), 97),
+        (("label_fidelity", "rows", 1, "name"), "synthetic"),
+        (("label_fidelity", "rows", 1, "name"), "nobody"),
+        (("label_fidelity", "rows", 2, "cldice", "low"), "0.1"),
+        (("label_fidelity", "ratio", "dice"), float("inf")),
+        (("label_fidelity", "rows", 1, "by_frame"), 0.5),
+        (("label_fidelity", "rows", 1, "by_frame", 2, "frame"), 3),
+        (("label_fidelity", "rows", 0, "by_visibility", 0, "low"), "none"),
+        (("label_fidelity", "clips", 0, "n_frames"), 0),
         (("noise", "residual_autocorrelation", "lags"), [1.0, 2, 3]),
         (("noise", "residual_autocorrelation", "synthetic"), [0.1]),
         (("noise", "residual_autocorrelation", "real"), [0.1, 0.2, 3.0]),
@@ -107,6 +112,13 @@ def test_an_unknown_key_is_an_error_in_every_mapping(metrics: dict[str, Any]) ->
         (("gate", "rate"), 0.3),
         (("gate", "reasons"), {"a": 1.5}),
         (("segmentation", "n_patients"), 5),
+        (("segmentation", "reference"), "nobody"),
+        (("segmentation", "interval", "method"), "guess"),
+        (("segmentation", "arms", 0, "pck_2mm", "mean"), 1.1),
+        (("segmentation", "arms", 1, "difference", "dice", "low"), -1.1),
+        (("segmentation", "tests", "rows", 0, "arm"), "nobody"),
+        (("segmentation", "tests", "rows", 0, "measure"), "iou"),
+        (("segmentation", "tests", "rows", 0, "p"), 1.5),
         (("segmentation", "arms", 1, "name"), "real only"),
         (("segmentation", "arms", 1, "difference", "reference"), "nobody"),
         (("segmentation", "arms", 0, "patients", "p00", "dice"), 7),

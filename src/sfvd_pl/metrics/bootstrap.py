@@ -57,7 +57,7 @@ def patient_bootstrap(
     Raises:
         MetricsError: If ``n`` or ``level`` are out of range.
     """
-    _check(n, level)
+    check_resampling(n, level)
     groups = [group for group in _groups(values_by_patient).values() if group.size]
     if not groups:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -87,7 +87,7 @@ def mean_intervals(
     Raises:
         MetricsError: If there isn't one group a row, or ``n`` or ``level`` are out of range.
     """
-    _check(n, level)
+    check_resampling(n, level)
     values = np.asarray(values, np.float64)
     sums, counts = _group_sums(values, groups)
     found: list[Interval] = []
@@ -127,7 +127,7 @@ def sums_interval(
     Raises:
         MetricsError: If there isn't one group a row, or ``n`` or ``level`` are out of range.
     """
-    _check(n, level)
+    check_resampling(n, level)
     whole = np.flatnonzero(np.isfinite(sums).all(axis=1)) if len(sums) else np.empty(0, np.int64)
     if len(groups) != len(sums):
         _refuse_groups(len(sums), len(groups))
@@ -199,7 +199,7 @@ def paired_bootstrap(
     Raises:
         MetricsError: If the arms have different patients, or ``n`` or ``level`` are out of range.
     """
-    _check(n, level)
+    check_resampling(n, level)
     ours, theirs = _groups(values_by_patient), _groups(reference_by_patient)
     if ours.keys() != theirs.keys():
         raise MetricsError(
@@ -222,7 +222,8 @@ def paired_bootstrap(
     return _interval(difference(common), draws, level)
 
 
-def _check(n: int, level: int | float) -> None:
+def check_resampling(n: int, level: int | float) -> None:
+    """Refuse no resamples, and a coverage that is no probability."""
     if n < 1:
         raise MetricsError(
             "no resamples asked for", key="n", expected="at least 1", found=n, remedy="use 2000"

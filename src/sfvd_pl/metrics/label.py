@@ -7,49 +7,133 @@ the mask of another clip, says what chance gives.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.arrays import (
-    Array,
-    Floats,
-    Ints,
-    clip_slices,
-    finite_mean,
-    require_axes,
-    require_same_shape,
-)
-from sfvd_pl.metrics.bootstrap import Interval, patient_bootstrap
-from sfvd_pl.metrics.segmentation import THRESHOLD, dice, frame_flags
+from sfvd_pl.metrics.arrays import Array, Floats, Ints, finite_mean, require_axes, require_same_shape
+from sfvd_pl.metrics.bootstrap import Interval
+from sfvd_pl.metrics.intervals import mean_intervals
+from sfvd_pl.metrics.scores import DEFINITIONS, score_frames
+from sfvd_pl.metrics.segmentation import THRESHOLD
+from sfvd_pl.metrics.visibility import VISIBILITY_EDGES, require_edges, visibility_bins
 
-VISIBILITY_EDGES: tuple[float, ...] = (float("-inf"), 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, float("inf"))
-"""Limits of the bins of visibility (CNR); a bin holds its lower limit and not its upper one."""
+MEASURES: tuple[str, ...] = ("dice", "cldice", "tip_error_px", "length_ratio", "false_components")
+"""Those of the measures of segmentation that are asked here; in pixels, since generated clips have no spacing."""
+SYNTHETIC, REAL, SHUFFLED = "synthetic", "real", "shuffled"
+_HIGH = [next(measure.high for measure in DEFINITIONS if measure.name == name) for name in MEASURES]
+
+
+@dataclass(frozen=True)
+class ClipFidelity:
+    """Label fidelity of one clip.
+
+    Attributes:
+        number: Place of the clip in its set.
+        name: Its name.
+        group: What it is resampled with.
+        n_frames: Labelled frames.
+        visibility: Mean measured CNR of its wire, NaN where unknown.
+        values: Mean of each of ``MEASURES`` over the labelled frames.
+    """
+
+    number: int
+    name: str
+    group: str
+    n_frames: int
+    visibility: float
+    values: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As written in a metrics file."""
+        return {
+            "number": self.number,
+            "name": self.name,
+            "n_frames": self.n_frames,
+            "visibility": self.visibility,
+            **self.values,
+        }
 
 
 @dataclass(frozen=True)
 class LabelFidelity:
-    """Label fidelity of one set of clips.
+    """Label fidelity of one set of clips; each list of intervals has one a measure, in the order of ``MEASURES``.
 
     Attributes:
-        dice: Mean over clips of the mean Dice over a clip's labelled frames, with its interval over patients.
-        n_clips: Clips with at least one labelled frame.
-        by_frame: (T,) mean Dice by frame index within the clip, over the clips that have that frame labelled.
-        drift: ``by_frame[-1] / by_frame[0]``: below 1 where the label is lost as a clip goes on.
-        visibility_edges: (K + 1,) limits of the bins of visibility.
-        by_visibility: (K,) mean Dice over the frames in each bin, NaN in an empty one.
-        n_by_visibility: (K,) frames in each bin.
-        shuffled: As ``dice``'s estimate, against the masks of other clips; NaN where there was no control.
+        overall: Means over clips of the means over a clip's labelled frames.
+        n_groups: Patients, or whatever is resampled as one.
+        by_frame: For each frame index, the means over the clips that have it labelled.
+        n_by_frame: (T,) how many these are.
+        drift: Dice of the last frame index over that of the first: below 1 where the label is lost as a clip goes on.
+        edges: (K + 1,) limits of the bins of visibility.
+        by_visibility: For each bin, the means over its frames.
+        n_by_visibility: (K,) how many these are.
+        clips: Each clip with a labelled frame.
     """
 
-    dice: Interval
-    n_clips: int
-    by_frame: Floats
+    overall: list[Interval]
+    n_groups: int
+    by_frame: list[list[Interval]]
+    n_by_frame: Ints
     drift: float
-    visibility_edges: tuple[float, ...]
-    by_visibility: Floats
+    edges: tuple[float, ...]
+    by_visibility: list[list[Interval]]
     n_by_visibility: Ints
-    shuffled: float
+    clips: tuple[ClipFidelity, ...]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """One entry of the section's ``rows``."""
+        bins = zip(self.edges[:-1], self.edges[1:], self.n_by_visibility, self.by_visibility, strict=True)
+        frames = zip(self.n_by_frame, self.by_frame, strict=True)
+        return {
+            "name": name,
+            "n": len(self.clips),
+            "n_groups": self.n_groups,
+            **_named(self.overall),
+            "drift": self.drift,
+            "by_frame": [
+                {"frame": index, "n": int(count), **_named(found)} for index, (count, found) in enumerate(frames)
+            ],
+            "by_visibility": [
+                {"low": low, "high": high, "n": int(count), **_named(found)} for low, high, count, found in bins
+            ],
+        }
+
+
+def _named(intervals: Sequence[Interval]) -> dict[str, dict[str, float]]:
+    return {name: interval.as_dict() for name, interval in zip(MEASURES, intervals, strict=True)}
+
+
+class _Sums:
+    """Sums and counts of the finite values of each measure, by group and by row (frame index or bin)."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Floats] = {}
+
+    def add(self, group: str, rows: Ints, values: Floats) -> None:
+        """Add (n, K) values to rows (n,) of a group."""
+        table = self._tables.get(group, np.zeros((2, 0, len(MEASURES))))
+        missing = int(rows.max(initial=-1)) + 1 - table.shape[1]
+        if missing > 0:
+            table = np.pad(table, ((0, 0), (0, missing), (0, 0)))
+        known = np.isfinite(values)
+        np.add.at(table[0], rows, np.where(known, values, 0.0))
+        np.add.at(table[1], rows, known)
+        self._tables[group] = table
+
+    def intervals(self, n_rows: int | None, *, n: int, seed: int) -> list[list[Interval]]:
+        """For each row, an interval a measure; ``n_rows`` of them, or as many as there are."""
+        count = n_rows if n_rows is not None else max((t.shape[1] for t in self._tables.values()), default=0)
+        if not self._tables or not count:
+            return [[Interval(*[float("nan")] * 3)] * len(MEASURES) for _ in range(count)]
+        # By group's name, so that the order in which clips came doesn't matter.
+        tables = [self._tables[group] for group in sorted(self._tables)]
+        whole = np.stack([np.pad(t, ((0, 0), (0, count - t.shape[1]), (0, 0))) for t in tables], axis=1)
+        flat = whole.reshape(2, len(tables), -1)
+        high = _HIGH * count
+        found = mean_intervals(flat[0], flat[1], n=n, seed=seed, low=0.0, high=high)
+        return [found[k : k + len(MEASURES)] for k in range(0, len(found), len(MEASURES))]
 
 
 class LabelFidelityAccumulator:
@@ -70,116 +154,89 @@ class LabelFidelityAccumulator:
         visibility_edges: Sequence[int | float] = VISIBILITY_EDGES,
     ) -> None:
         self.threshold = threshold
-        self.edges = tuple(float(edge) for edge in visibility_edges)
-        if len(self.edges) < 2 or any(
-            low >= high for low, high in zip(self.edges, self.edges[1:], strict=False)
-        ):
-            raise MetricsError(
-                "the bins of visibility have no width",
-                key="visibility_edges",
-                expected="at least two limits, ascending",
-                found=self.edges,
-                remedy="sort the limits and drop repeated ones",
-            )
-        self._by_patient: dict[str, list[float]] = {}
-        self._shuffled: list[float] = []
-        self._frame_sums: Floats = np.zeros(0)
-        self._frame_counts: Ints = np.zeros(0, dtype=np.int64)
-        self._bin_sums: Floats = np.zeros(len(self.edges) - 1)
-        self._bin_counts: Ints = np.zeros(len(self.edges) - 1, dtype=np.int64)
+        self.edges = require_edges(visibility_edges)
+        self._seen = 0
+        self._clips: list[ClipFidelity] = []
+        self._overall, self._frames, self._bins = _Sums(), _Sums(), _Sums()
+        self._n_by_frame: Ints = np.zeros(0, dtype=np.int64)
+        self._n_by_visibility: Ints = np.zeros(len(self.edges) - 1, dtype=np.int64)
 
     def update(
         self,
         probability: Array,
         wire_mask: Array,
         *,
-        patient: str,
+        group: str,
+        name: str = "",
         visibility: Array | None = None,
         annotated: Array | None = None,
-        other_mask: Array | None = None,
-    ) -> float:
+    ) -> ClipFidelity | None:
         """Add one clip.
 
         Args:
             probability: (T, H, W) in 0..1, of the independent segmenter.
-            wire_mask: (T, H, W), the clip's own label.
-            patient: Whose clip it is; clips of a patient are resampled together.
+            wire_mask: (T, H, W), the clip's own label; for the control, that of another one.
+            group: What the clip is resampled with: its patient, or the mask sequence that drove it.
+            name: Of the clip.
             visibility: (T,) measured CNR, NaN where unknown; None leaves the clip out of the bins.
             annotated: (T,) whether a frame has a label; None: all have one.
-            other_mask: (T', H, W), the label of another clip, for the shuffled control, compared as far as
-                both reach; None leaves the clip out of the control.
 
         Returns:
-            The clip's mean Dice; NaN, and nothing is added, where no frame has a label.
+            The clip's means; None, and nothing is added but one to the number of the next, where no frame has a label.
 
         Raises:
             MetricsError: If shapes differ.
         """
         require_axes(probability, "T H W", "probability")
-        require_same_shape(wire_mask, probability, "wire_mask", "probability")
-        found = np.asarray(probability) >= self.threshold
-        labelled = frame_flags(annotated, len(found), "annotated")
-        if not labelled.any():
-            return float("nan")
-        scores = np.array(
-            [dice(found[t], wire_mask[t]) if labelled[t] else np.nan for t in range(len(found))],
-            dtype=np.float64,
+        scores = score_frames(probability, wire_mask, threshold=self.threshold, annotated=annotated)
+        values = np.stack([scores[measure] for measure in MEASURES], axis=1)
+        seen = np.full(len(values), np.nan) if visibility is None else np.asarray(visibility, dtype=np.float64)
+        require_same_shape(seen, values[:, 0], "visibility", "probability[:, 0, 0]")
+        labelled = np.flatnonzero(np.isfinite(values[:, 0]))
+        self._seen += 1
+        if labelled.size == 0:
+            return None
+        values, seen = values[labelled], seen[labelled]
+        means = np.array([finite_mean(column) for column in values.T])
+        self._overall.add(group, np.zeros(1, dtype=np.int64), means[None])
+        self._frames.add(group, labelled, values)
+        self._n_by_frame = np.pad(self._n_by_frame, (0, max(0, len(scores) - len(self._n_by_frame))))
+        self._n_by_frame[labelled] += 1
+        member = visibility_bins(seen, self.edges)
+        inside = member >= 0
+        self._bins.add(group, member[inside], values[inside])
+        np.add.at(self._n_by_visibility, member[inside], 1)
+        clip = ClipFidelity(
+            number=self._seen - 1,
+            name=name,
+            group=group,
+            n_frames=int(labelled.size),
+            visibility=finite_mean(seen),
+            values=dict(zip(MEASURES, means.tolist(), strict=True)),
         )
-        if visibility is not None:
-            self._add_to_bins(scores, np.asarray(visibility, dtype=np.float64))
-        if other_mask is not None:
-            self._shuffled.append(self._control(found, labelled, other_mask))
-        self._add_to_frames(scores)
-        clip_mean = finite_mean(scores)
-        self._by_patient.setdefault(patient, []).append(clip_mean)
-        return clip_mean
-
-    def _add_to_frames(self, scores: Floats) -> None:
-        missing = max(len(scores) - len(self._frame_sums), 0)
-        self._frame_sums = np.pad(self._frame_sums, (0, missing))
-        self._frame_counts = np.pad(self._frame_counts, (0, missing))
-        known = np.flatnonzero(np.isfinite(scores))
-        self._frame_sums[known] += scores[known]
-        self._frame_counts[known] += 1
-
-    def _add_to_bins(self, scores: Floats, visibility: Floats) -> None:
-        require_same_shape(visibility, scores, "visibility", "scores")
-        known = np.isfinite(scores) & np.isfinite(visibility)
-        bins = np.searchsorted(self.edges, visibility[known], side="right") - 1
-        inside = (bins >= 0) & (bins < len(self._bin_sums))
-        np.add.at(self._bin_sums, bins[inside], scores[known][inside])
-        np.add.at(self._bin_counts, bins[inside], 1)
-
-    def _control(self, found: Array, labelled: Array, other_mask: Array) -> float:
-        require_axes(other_mask, "T H W", "other_mask")
-        require_same_shape(other_mask[0], found[0], "other_mask[0]", "probability[0]")
-        common = np.flatnonzero(labelled[: len(other_mask)])
-        return finite_mean(np.array([dice(found[t], other_mask[t]) for t in common]))
+        self._clips.append(clip)
+        return clip
 
     def result(self, *, n: int = 2000, seed: int = 0) -> LabelFidelity:
         """The measures so far.
 
         Args:
-            n: Resamples of the interval.
+            n: Resamples of the intervals.
             seed: Of the resampling.
         """
-        by_frame = _ratio(self._frame_sums, self._frame_counts)
-        first, last = (float(by_frame[0]), float(by_frame[-1])) if by_frame.size else (0.0, 0.0)
+        by_frame = self._frames.intervals(len(self._n_by_frame), n=n, seed=seed)
+        dice = [found[0].estimate for found in by_frame] or [float("nan")]
         return LabelFidelity(
-            dice=patient_bootstrap(self._by_patient, n=n, seed=seed),
-            n_clips=sum(len(values) for values in self._by_patient.values()),
+            overall=self._overall.intervals(1, n=n, seed=seed)[0],
+            n_groups=len({clip.group for clip in self._clips}),
             by_frame=by_frame,
-            drift=last / first if first > 0 else float("nan"),
-            visibility_edges=self.edges,
-            by_visibility=_ratio(self._bin_sums, self._bin_counts),
-            n_by_visibility=self._bin_counts.copy(),
-            shuffled=finite_mean(np.asarray(self._shuffled)),
+            n_by_frame=self._n_by_frame.copy(),
+            drift=dice[-1] / dice[0] if dice[0] > 0 else float("nan"),
+            edges=self.edges,
+            by_visibility=self._bins.intervals(len(self.edges) - 1, n=n, seed=seed),
+            n_by_visibility=self._n_by_visibility.copy(),
+            clips=tuple(self._clips),
         )
-
-
-def _ratio(sums: Floats, counts: Ints) -> Floats:
-    means: Floats = np.full(sums.shape, np.nan)
-    return np.divide(sums, counts, out=means, where=counts > 0)
 
 
 def derangement(groups: Sequence[str], seed: int) -> Ints | None:
@@ -208,101 +265,46 @@ def derangement(groups: Sequence[str], seed: int) -> Ints | None:
     return partner
 
 
-def label_fidelity(
-    probability: Array,
-    wire_mask: Array,
-    *,
-    start: Array,
-    length: Array,
-    patients: Sequence[str],
-    visibility: Array | None = None,
-    annotated: Array | None = None,
-    groups: Sequence[str] | None = None,
-    threshold: int | float = THRESHOLD,
-    visibility_edges: Sequence[int | float] = VISIBILITY_EDGES,
-    seed: int = 0,
-) -> LabelFidelity:
-    """Label fidelity of a set of clips that fits in memory.
+def other_masks(wire_mask: Array, frames: int) -> Array:
+    """Masks (T, H, W) repeated or cut to a length, to be the control of a clip of that many frames."""
+    return wire_mask[np.arange(frames) % len(wire_mask)]
+
+
+def label_fidelity_section(rows: Mapping[str, LabelFidelity]) -> dict[str, Any]:
+    """The section ``label_fidelity`` of a metrics file.
 
     Args:
-        probability: (N, H, W) in 0..1, of the independent segmenter.
-        wire_mask: (N, H, W) the clips' own labels.
-        start: (M,) first row of each clip.
-        length: (M,) rows of each clip.
-        patients: M names.
-        visibility: (N,) measured CNR, NaN where unknown.
-        annotated: (N,) whether a frame has a label; None: all have one.
-        groups: M names of masks, see :func:`derangement`; None: every clip has a mask of its own.
-        threshold: A pixel is wire where the probability reaches it.
-        visibility_edges: Ascending limits of the bins of visibility.
-        seed: Of the permutation and of the interval.
+        rows: Name of a set to what was measured, with at least ``synthetic`` and ``real`` (held-out real clips);
+            ``shuffled`` is the control.
 
     Raises:
-        MetricsError: If shapes or lengths differ, or a clip leaves the table.
+        MetricsError: If one of the two isn't there, or the sets were measured with different bins of visibility.
     """
-    require_axes(probability, "N H W", "probability")
-    require_same_shape(wire_mask, probability, "wire_mask", "probability")
-    rows = list(clip_slices(start, length, len(probability)))
-    names = [str(i) for i in range(len(rows))] if groups is None else list(groups)
-    for key, values in (("patients", patients), ("groups", names)):
-        if len(values) != len(rows):
+    for name in (SYNTHETIC, REAL):
+        if name not in rows:
             raise MetricsError(
-                f"{key} does not have one name a clip",
-                key=key,
-                expected=f"{len(rows)} names",
-                found=f"{len(values)} names",
-                remedy="pass a column of the same clip table",
+                "a set of clips was not measured",
+                key="rows",
+                expected=f"{SYNTHETIC} and {REAL}, at least",
+                found=list(rows),
+                remedy="measure held-out real clips with the same segmenter",
             )
-    partner = derangement(names, seed)
-    flags = frame_flags(annotated, len(probability), "annotated")
-    accumulator = LabelFidelityAccumulator(threshold=threshold, visibility_edges=visibility_edges)
-    for clip, frames in enumerate(rows):
-        accumulator.update(
-            probability[frames],
-            wire_mask[frames],
-            patient=patients[clip],
-            visibility=None if visibility is None else visibility[frames],
-            annotated=flags[frames],
-            other_mask=None if partner is None else wire_mask[rows[int(partner[clip])]],
-        )
-    return accumulator.result(seed=seed)
-
-
-def label_fidelity_section(synthetic: LabelFidelity, real: LabelFidelity) -> dict[str, object]:
-    """The section ``label_fidelity`` of a metrics file, synthetic clips beside held-out real ones.
-
-    Raises:
-        MetricsError: If the two were measured with different bins of visibility.
-    """
-    if synthetic.visibility_edges != real.visibility_edges:
-        raise MetricsError(
-            "the two sets were measured with different bins of visibility",
-            key="visibility_edges",
-            expected=synthetic.visibility_edges,
-            found=real.visibility_edges,
-            remedy="measure both with the same visibility_edges",
-        )
-    edges = synthetic.visibility_edges
-    reference = real.dice.estimate
-    return {
-        "synthetic": {**synthetic.dice.as_dict("dice"), "n_clips": synthetic.n_clips},
-        "real": {**real.dice.as_dict("dice"), "n_clips": real.n_clips},
-        "ratio": synthetic.dice.estimate / reference if reference > 0 else float("nan"),
-        "shuffled": {"dice": synthetic.shuffled},
-        "by_frame": {"synthetic": synthetic.by_frame.tolist(), "real": real.by_frame.tolist()},
-        "drift": synthetic.drift,
-        "by_visibility": [_bin_row(synthetic, real, edges, index) for index in range(len(edges) - 1)],
+    made, real = rows[SYNTHETIC], rows[REAL]
+    for found in rows.values():
+        if found.edges != real.edges:
+            raise MetricsError(
+                "the sets were measured with different bins of visibility",
+                key="visibility_edges",
+                expected=real.edges,
+                found=found.edges,
+                remedy="measure all with the same visibility_edges",
+            )
+    ratios = {
+        name: made.overall[k].estimate / real.overall[k].estimate if real.overall[k].estimate > 0 else float("nan")
+        for k, name in enumerate(MEASURES[:2])
     }
-
-
-def _bin_row(
-    synthetic: LabelFidelity, real: LabelFidelity, edges: Sequence[float], index: int
-) -> Mapping[str, float | int]:
     return {
-        "low": edges[index],
-        "high": edges[index + 1],
-        "synthetic": float(synthetic.by_visibility[index]),
-        "real": float(real.by_visibility[index]),
-        "n_synthetic": int(synthetic.n_by_visibility[index]),
-        "n_real": int(real.n_by_visibility[index]),
+        "rows": [found.row(name) for name, found in rows.items()],
+        "ratio": ratios,
+        "clips": [clip.as_dict() for clip in made.clips],
     }

@@ -1,14 +1,44 @@
 """Visibility of a wire: its contrast-to-noise ratio (CNR) against the ring of background around it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.arrays import Array, Bools, Floats, require_axes, require_same_shape
+from sfvd_pl.metrics.arrays import Array, Bools, Floats, Ints, require_axes, require_same_shape
 
 INNER_PX = 2
 OUTER_PX = 5
 MIN_PIXELS = 8
+VISIBILITY_EDGES: tuple[float, ...] = (float("-inf"), 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, float("inf"))
+"""Limits of the bins of visibility (CNR); a bin holds its lower limit and not its upper one."""
+
+
+def require_edges(edges: Sequence[int | float]) -> tuple[float, ...]:
+    """Limits of bins, which ascend.
+
+    Raises:
+        MetricsError: If they don't, or there are fewer than two.
+    """
+    limits = tuple(float(edge) for edge in edges)
+    if len(limits) < 2 or any(low >= high for low, high in zip(limits[:-1], limits[1:], strict=True)):
+        raise MetricsError(
+            "the bins of visibility have no width",
+            key="visibility_edges",
+            expected="at least two limits, ascending",
+            found=limits,
+            remedy="sort the limits and drop repeated ones",
+        )
+    return limits
+
+
+def visibility_bins(visibility: Array, edges: Sequence[int | float] = VISIBILITY_EDGES) -> Ints:
+    """Number of the bin that each visibility lies in, of any shape; -1 where it is unknown or in none."""
+    values = np.asarray(visibility, dtype=np.float64)
+    number = np.searchsorted(edges, values, side="right") - 1
+    inside = np.isfinite(values) & (number >= 0) & (number < len(edges) - 1)
+    return np.where(inside, number, -1).astype(np.int64)
 
 
 def wire_ring(wire_mask: Array, *, inner: int | float = INNER_PX, outer: int | float = OUTER_PX) -> Bools:

@@ -11,6 +11,7 @@ from sfvd_pl.artifacts import Kind
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip, Subset
 from sfvd_pl.metrics.schema import clean_metrics, write_metrics
 from sfvd_pl.pipeline.evaluation.run import Evaluation
+from sfvd_pl.pipeline.evaluation.segmentation import scores_of
 from sfvd_pl.pipeline.inference import predict_clips
 from sfvd_pl.report.html import write_report
 from sfvd_pl.report.media import MediaClips, ReportMedia
@@ -104,8 +105,10 @@ def _title(clips: ClipSet, clip: MeasuredClip, number: int) -> str:
 
 
 def write_run_report(folder: Path, evaluation: Evaluation, head: dict[str, Any]) -> tuple[Path, Path]:
-    """Write ``metrics.json`` and ``index.html`` into a folder; returns both paths."""
+    """Write ``metrics.json``, its tables and ``index.html`` into a folder; returns the paths of file and page."""
     folder.mkdir(parents=True, exist_ok=True)
     metrics = clean_metrics({**head, **evaluation.metrics})
     numbers = write_metrics(folder / "metrics.json", metrics)
+    if "segmentation" in metrics:
+        scores_of(evaluation.context).write_tables(folder)
     return numbers, write_report(folder, metrics, collect_media(evaluation, int(head["seed"])))

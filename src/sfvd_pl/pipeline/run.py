@@ -380,10 +380,12 @@ def _headline(metrics: dict[str, Any]) -> list[str]:
     """The figures that a user asks for first, of what was measured."""
     lines = []
     if fidelity := metrics.get("label_fidelity"):
+        rows = {row["name"]: row for row in fidelity["rows"]}
+        dice = {name: row["dice"]["mean"] for name, row in rows.items()}
         lines.append(
-            f"  label fidelity  synthetic {_number(fidelity['synthetic']['dice'])}"
-            f"  real {_number(fidelity['real']['dice'])}  ratio {_number(fidelity['ratio'])}"
-            f"  shuffled {_number(fidelity['shuffled']['dice'])}  drift {_number(fidelity['drift'])}"
+            f"  label fidelity  synthetic {_number(dice['synthetic'])}  real {_number(dice['real'])}"
+            f"  ratio {_number(fidelity['ratio']['dice'])}  shuffled {_number(dice.get('shuffled'))}"
+            f"  drift {_number(rows['synthetic']['drift'])}"
         )
     if noise := metrics.get("noise"):
         lines.append(
@@ -396,9 +398,10 @@ def _headline(metrics: dict[str, Any]) -> list[str]:
     if gate := metrics.get("gate"):
         lines.append(f"  gate accepted {_number(gate['rate'])}")
     for arm in metrics.get("segmentation", {}).get("arms", []):
-        dice, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
+        overlap, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
+        bounds = f"[{_number(overlap['low'])}, {_number(overlap['high'])}]"
         lines.append(
-            f"  {arm['name']:<10} Dice {_number(dice['mean'])} [{_number(dice['low'])}, {_number(dice['high'])}]"
+            f"  {arm['name']:<10} Dice {_number(overlap['mean'])} {bounds}"
             f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
         )
     lines += [f"  {name}: not measured, {why}" for name, why in metrics["not_measured"].items()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvd_pl.metrics.schema import clean_metrics, validate_metrics
+from sfvd_pl.metrics.scores import DEFINITIONS, HEADLINE, MEASURES
 from sfvd_pl.report import plots, summary
 from sfvd_pl.report.animation import gif_bytes
 from sfvd_pl.report.media import MediaClips, ReportMedia
@@ -19,13 +20,10 @@ STILL_PX = 256
 STILLS = 6
 """Clips whose middle frames are shown side by side."""
 MEASURE_NAMES = {
-    "dice": "Dice",
-    "cldice": "clDice",
-    "tip_error_px": "tip error (px)",
-    "iou": "IoU",
-    "hd95_px": "HD95 (px)",
-    "assd_px": "ASSD (px)",
+    measure.name: measure.title + (f" ({measure.unit})" if measure.unit in ("px", "mm") else "")
+    for measure in DEFINITIONS
 }
+"""Titles of the measures of segmentation, with their units."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,10 @@ def render(metrics: Mapping[str, Any], media: ReportMedia) -> str:
         cautions=summary.cautions(facts),
         patients=summary.mentioned(facts),
         verdict=summary.verdict,
-        measures=dict(list(MEASURE_NAMES.items())[:3]),
-        other_measures={key: name for key, name in list(MEASURE_NAMES.items())[3:] if _has(facts, key)},
+        measures={key: MEASURE_NAMES[key] for key in HEADLINE},
+        other_measures={key: MEASURE_NAMES[key] for key in MEASURES if key not in HEADLINE and _known(facts, key)},
+        fidelity_titles=plots.SET_TITLES,
+        made_row=summary.fidelity_row(facts.get("label_fidelity") or {"rows": []}, "synthetic"),
         stills=_stills(media),
         playing=_playing(media),
         worst=_animations(media.worst, "Test clip", media.fps),
@@ -97,9 +97,10 @@ def fill(template: str, **values: Any) -> str:
     return environment.from_string(template).render(**values)
 
 
-def _has(facts: Mapping[str, Any], measure: str) -> bool:
+def _known(facts: Mapping[str, Any], measure: str) -> bool:
+    """Whether a measure could be made in any arm; those in mm can't where the spacing isn't known."""
     arms = (facts.get("segmentation") or {"arms": []})["arms"]
-    return bool(arms) and all(measure in arm for arm in arms)
+    return any(arm[measure]["mean"] is not None for arm in arms)
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -172,31 +173,29 @@ def svg_picture(content: bytes, alt: str, caption: str) -> Picture:
 
 
 def _fidelity_plots(section: Mapping[str, Any]) -> Sequence[Picture]:
-    real, synthetic = (summary.interval(section[name], "dice") for name in ("real", "synthetic"))
+    real, made, chance = (summary.dice_of(section, name) for name in ("real", "synthetic", "shuffled"))
     overall = svg_picture(
         plots.fidelity_plot(section),
-        f"Dice of an independent segmenter: real {real}, synthetic {synthetic}, shuffled "
-        f"{summary.number(section['shuffled']['dice'])}",
+        f"Dice of an independent segmenter: real {summary.interval(real)}, synthetic {summary.interval(made)}, "
+        f"shuffled {summary.interval(chance)}",
         "Bars are 95 % intervals over patients. Good: synthetic close to real, shuffled close to 0.",
     )
+    rows = {name: summary.fidelity_row(section, name) for name in ("real", "synthetic")}
+
+    def values(key: str) -> str:
+        return "; ".join(
+            f"{name} {', '.join(summary.number(entry['dice']['mean']) for entry in row.get(key, []))}"
+            for name, row in rows.items()
+        )
+
     frames = svg_picture(
         plots.by_frame_plot(section),
-        "Dice by frame of the clip: "
-        + "; ".join(
-            f"{name} {', '.join(summary.number(value) for value in section['by_frame'][name])}"
-            for name in ("real", "synthetic")
-        ),
+        f"Dice by frame of the clip: {values('by_frame')}",
         "By frame. A falling synthetic line: the wire leaves its label as the clip goes on.",
     )
-    if not section["by_visibility"]:
-        return [overall, frames]
     bins = svg_picture(
         plots.by_visibility_plot(section),
-        "Dice by visibility of the wire: "
-        + "; ".join(
-            f"real {summary.number(row['real'])}, synthetic {summary.number(row['synthetic'])}"
-            for row in section["by_visibility"]
-        ),
+        f"Dice by visibility of the wire: {values('by_visibility')}",
         "By visibility. Numbers are frames in the bin.",
     )
     return [overall, frames, bins]

@@ -41,32 +41,41 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_SETS = {
+    "real": ("real, held out", REAL),
+    "synthetic": ("synthetic", SYNTHETIC),
+    "shuffled": ("synthetic, shuffled masks", CONTROL),
+}
+"""Rows of label fidelity: their title and colour; other rows are drawn like the control."""
+SET_TITLES = {name: title for name, (title, _) in _SETS.items()}
+
+
 def fidelity_plot(section: Mapping[str, Any]) -> bytes:
-    """Dice of the independent segmenter on real, synthetic and shuffled clips, with intervals."""
-    rows = [
-        ("real, held out", section["real"], REAL),
-        ("synthetic", section["synthetic"], SYNTHETIC),
-        ("synthetic, shuffled masks", {**section["shuffled"], "low": None, "high": None}, CONTROL),
-    ]
+    """Dice of the independent segmenter on every set of clips, with intervals."""
+    rows = section["rows"]
 
     def draw(axes: Axes) -> None:
-        for y, (_, row, colour) in enumerate(rows):
-            _dot(axes, _float(row["dice"]), y, _float(row["low"]), _float(row["high"]), colour)
-        _rows(axes, [name for name, _, _ in rows])
+        for y, row in enumerate(rows):
+            dice, colour = row["dice"], _SETS.get(row["name"], ("", CONTROL))[1]
+            _dot(axes, _float(dice["mean"]), y, _float(dice["low"]), _float(dice["high"]), colour)
+        _rows(axes, [_SETS.get(row["name"], (f"real, {row['name']}",))[0] for row in rows])
         axes.set(xlim=(0, 1.04), xlabel="Dice, mean over clips")
 
-    return _svg(draw, width=5.6, height=1.9)
+    return _svg(draw, width=5.6, height=0.8 + 0.36 * len(rows))
 
 
 def by_frame_plot(section: Mapping[str, Any]) -> bytes:
-    """Dice by frame index within the clip, real and synthetic."""
+    """Dice by frame index within the clip, real and synthetic, with intervals."""
 
     def draw(axes: Axes) -> None:
         longest = 1
-        for name, colour in (("real", REAL), ("synthetic", SYNTHETIC)):
-            values = _floats(section["by_frame"][name])
-            longest = max(longest, len(values))
-            axes.plot(np.arange(len(values)), values, "-o", color=colour, markersize=4, label=name)
+        for row in _compared(section):
+            title, colour = _SETS[row["name"]]
+            dice = [entry["dice"] for entry in row["by_frame"]]
+            longest = max(longest, len(dice))
+            middle, low, high = (_floats([entry[key] for entry in dice]) for key in ("mean", "low", "high"))
+            axes.fill_between(np.arange(len(dice)), low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(np.arange(len(dice)), middle, "-o", color=colour, markersize=4, label=title)
         axes.set(ylim=(0, 1.02), xlim=(-0.4, longest - 0.6), xlabel="frame of the clip", ylabel="Dice")
         axes.locator_params(axis="x", integer=True)
         axes.legend(loc="lower left", ncols=2)
@@ -75,24 +84,34 @@ def by_frame_plot(section: Mapping[str, Any]) -> bytes:
 
 
 def by_visibility_plot(section: Mapping[str, Any]) -> bytes:
-    """Dice by visibility of the wire, real and synthetic, with the number of frames in each bin."""
-    bins = section["by_visibility"]
+    """Dice by visibility of the wire, real and synthetic, with intervals and the number of frames in each bin."""
+    rows = _compared(section)
 
     def draw(axes: Axes) -> None:
-        places = np.arange(len(bins))
-        for name, colour, shift in (("real", REAL, -0.12), ("synthetic", SYNTHETIC, 0.12)):
-            values = _floats([row[name] for row in bins])
-            axes.plot(places + shift, values, "o", color=colour, markersize=6, label=name)
-            for x, y, row in zip(places + shift, values, bins, strict=True):
+        bins = rows[0]["by_visibility"]
+        for row, shift in zip(rows, (-0.12, 0.12), strict=True):
+            title, colour = _SETS[row["name"]]
+            dice = [entry["dice"] for entry in row["by_visibility"]]
+            places = np.arange(len(dice)) + shift
+            middle, low, high = (_floats([entry[key] for entry in dice]) for key in ("mean", "low", "high"))
+            axes.vlines(places, low, high, color=colour, alpha=0.5, linewidth=1.5)
+            axes.plot(places, middle, "o", color=colour, markersize=6, label=title)
+            for x, y, entry in zip(places, middle, row["by_visibility"], strict=True):
                 if np.isfinite(y):
-                    low = y < 0.12
-                    where = {"xytext": (0, 6 if low else -7), "va": "bottom" if low else "top"}
-                    _note(axes, f"{row[f'n_{name}']}", (x, y), colour, **where)
-        axes.set_xticks(places, [_range(row["low"], row["high"]) for row in bins])
+                    right = shift > 0
+                    where = {"xytext": (5 if right else -5, 0), "ha": "left" if right else "right", "va": "center"}
+                    _note(axes, f"{entry['n']}", (x, y), colour, **where)
+        axes.set_xticks(np.arange(len(bins)), [_range(entry["low"], entry["high"]) for entry in bins])
         axes.set(ylim=(0, 1.06), xlim=(-0.6, len(bins) - 0.4), xlabel="visibility (CNR)", ylabel="Dice")
         axes.legend(loc="lower right", ncols=2)
 
     return _svg(draw, width=5.6, height=2.9)
+
+
+def _compared(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of real and of synthetic clips, in this order."""
+    rows = {row["name"]: row for row in section["rows"]}
+    return [rows["real"], rows["synthetic"]]
 
 
 def autocorrelation_plot(section: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,9 @@ GRAIN_TOLERANCE = 0.1
 DRIFT_TOLERANCE = 0.1
 """A last frame that scores worse than the first by more than this share is called drift."""
 FEW_PATIENTS = 10
-"""With fewer patients, an interval over patients is too narrow to trust."""
+"""With fewer patients, an interval over patients rests on the assumption that they are spread as a bell is."""
+SIGNIFICANT = 0.05
+"""A test whose corrected p is above it shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,9 @@ def tiles(metrics: Mapping[str, Any]) -> list[Tile]:
     """The numbers at the top of the page, one a section that was measured."""
     found = []
     if fidelity := metrics.get("label_fidelity"):
-        detail = (
-            f"real clips {number(fidelity['real']['dice'])}, chance {number(fidelity['shuffled']['dice'])}"
-        )
-        found.append(Tile("Label fidelity (Dice)", number(fidelity["synthetic"]["dice"]), detail))
+        made, real, chance = (dice_of(fidelity, name)["mean"] for name in ("synthetic", "real", "shuffled"))
+        detail = f"real clips {number(real)}, chance {number(chance)}"
+        found.append(Tile("Label fidelity (Dice)", number(made), detail))
     if noise := metrics.get("noise"):
         grain = noise["residual_autocorrelation"]
         detail = f"frame-to-frame correlation {signed(grain['difference'])} against real"
@@ -109,14 +110,26 @@ def findings(metrics: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+def fidelity_row(section: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The row of ``label_fidelity`` with this name; empty where there is none."""
+    return next((row for row in section["rows"] if row["name"] == name), {})
+
+
+def dice_of(section: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Dice of a row of ``label_fidelity`` with its interval; all unknown where there is no such row."""
+    unknown = {"mean": None, "low": None, "high": None}
+    found: Mapping[str, Any] = fidelity_row(section, name).get("dice", unknown)
+    return found
+
+
 def _labels(section: Mapping[str, Any]) -> list[str]:
     text = (
         "an independent segmenter found the wire of synthetic clips where their masks say, with Dice "
-        f"{interval(section['synthetic'], 'dice')}; on held-out real clips it reached "
-        f"{interval(section['real'], 'dice')}. Against the masks of other clips it scores "
-        f"{number(section['shuffled']['dice'])}."
+        f"{interval(dice_of(section, 'synthetic'))}; on held-out real clips it reached "
+        f"{interval(dice_of(section, 'real'))}. Against the masks of other clips it scores "
+        f"{number(dice_of(section, 'shuffled')['mean'])}."
     )
-    drift = section["drift"]
+    drift = fidelity_row(section, "synthetic")["drift"]
     if drift is not None and drift < 1 - DRIFT_TOLERANCE:
         text += (
             f" The label is lost as a clip goes on: its last frame scores {number(drift)} times its first."
@@ -159,6 +172,13 @@ def _segmentation(section: Mapping[str, Any]) -> list[str]:
         if "difference" in arm:
             text += f"; {verdict(arm['difference']['dice'])} {arm['difference']['reference']}"
         sentences.append(text + ".")
+    tests = section["tests"]
+    if tests["smallest_p"] is not None and tests["smallest_p_holm"] > SIGNIFICANT:
+        sentences.append(
+            f"with {section['n_patients']} test patients no difference can be significant: the smallest p that "
+            f"a paired test can give is {number(tests['smallest_p'], 3)}, and "
+            f"{number(tests['smallest_p_holm'], 3)} once corrected for {tests['family']} tests."
+        )
     return sentences or ["no segmenters were compared."]
 
 
@@ -191,7 +211,7 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
     patients = (metrics.get("segmentation") or {}).get("n_patients")
     if patients is not None and patients < FEW_PATIENTS:
         few = "1 test patient is too few" if patients == 1 else f"{patients} test patients are few"
-        texts.insert(3, f"{few}: intervals over patients are too narrow to trust, or can't be had.")
+        texts.insert(3, f"{few}: intervals over patients are wide and lean on an assumption, or can't be had.")
     return texts
 
 

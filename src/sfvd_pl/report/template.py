@@ -134,14 +134,16 @@ that drove the clip; on held-out real clips against their labels. Shuffled: agai
 clip.</p>
 <div class="row">
 <div class="table"><table>
-<tr><th></th><th>Dice (95 % interval)</th><th>clips</th></tr>
-<tr><td>real, held out</td><td
-class="n">{{ f.real | interval("dice") }}</td><td>{{ f.real.n_clips }}</td></tr>
-<tr><td>synthetic</td><td
-class="n">{{ f.synthetic | interval("dice") }}</td><td>{{ f.synthetic.n_clips }}</td></tr>
-<tr><td>synthetic, shuffled masks</td><td class="n">{{ f.shuffled.dice | number }}</td><td></td></tr>
-<tr><td>synthetic / real</td><td class="n">{{ f.ratio | number }}</td><td></td></tr>
-<tr><td>last frame / first, synthetic</td><td class="n">{{ f.drift | number }}</td><td></td></tr>
+<tr><th></th><th>Dice</th><th>clDice</th><th>tip error (px)</th><th>clips</th></tr>
+{% for row in f.rows %}
+<tr><td>{{ fidelity_titles.get(row.name, "real, " ~ row.name) }}</td><td class="n">{{ row.dice | interval }}</td>
+<td class="n">{{ row.cldice | interval }}</td><td class="n">{{ row.tip_error_px | interval }}</td>
+<td>{{ row.n }}</td></tr>
+{% endfor %}
+<tr><td>synthetic / real</td><td class="n">{{ f.ratio.dice | number }}</td><td
+class="n">{{ f.ratio.cldice | number }}</td><td></td><td></td></tr>
+<tr><td>last frame / first, synthetic</td><td class="n">{{ made_row.drift | number }}</td>
+<td></td><td></td><td></td></tr>
 </table></div>
 {{ figures(fidelity_plots[:1], "plots") }}
 </div>
@@ -213,6 +215,27 @@ endif %}</td></tr>
 {% endfor %}
 </table></div>
 {{ figures(arms_plots, "plots") }}
+<details><summary>By visibility of the wire</summary>
+<div class="table"><table>
+<tr><th>arm</th><th>CNR</th><th>frames</th><th>patients</th>{% for name in measures.values() %}<th>{{ name }}</th>{%
+endfor %}</tr>
+{% for arm in s.arms %}{% for row in arm.by_visibility if row.n_frames %}
+<tr><td>{{ arm.name }}</td><td>{{ row.low | number(1) }} to {{ row.high | number(1) }}</td><td>{{ row.n_frames }}</td>
+<td>{{ row.n_patients }}</td>{% for key in measures %}<td class="n">{{ row[key] | interval }}</td>{% endfor %}</tr>
+{% endfor %}{% endfor %}
+</table></div></details>
+{% if s.tests.rows %}
+<details><summary>Tests</summary>
+<p>{{ s.tests.method }}, {{ s.tests.family }} tests. The smallest p that so few patients can give is
+{{ s.tests.smallest_p | number(3) }}, corrected {{ s.tests.smallest_p_holm | number(3) }}.</p>
+<div class="table"><table>
+<tr><th>arm</th><th>measure</th><th>patients</th><th>p</th><th>p, corrected</th></tr>
+{% for row in s.tests.rows %}
+<tr><td>{{ row.arm }}</td><td>{{ measures[row.measure] }}</td><td>{{ row.n_patients }}</td>
+<td>{{ row.p | number(3) }}</td><td>{{ row.p_holm | number(3) }}</td></tr>
+{% endfor %}
+</table></div></details>
+{% endif %}
 {% if other_measures %}
 <details><summary>Other measures</summary>
 <div class="table"><table>

@@ -1,10 +1,11 @@
 """The section ``segmentation``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import isinf
+from typing import Any, get_args
 
+from sfvd_pl.metrics.intervals import Method
 from sfvd_pl.metrics.schema.checks import (
-    POSITIVE,
     SHARE,
     Check,
     Section,
@@ -12,50 +13,73 @@ from sfvd_pl.metrics.schema.checks import (
     integer,
     interval,
     keys,
+    limit,
     listed,
     mapping,
     number,
     text,
 )
+from sfvd_pl.metrics.scores import DEFINITIONS, HEADLINE
 
-_REQUIRED: dict[str, Check] = {"dice": SHARE, "cldice": SHARE, "tip_error_px": POSITIVE}
-_OPTIONAL: dict[str, Check] = {"iou": SHARE, "hd95_px": POSITIVE, "assd_px": POSITIVE}
-
-
-def _intervals(measures: Mapping[str, Check]) -> dict[str, Check]:
-    return {name: interval(check) for name, check in measures.items()}
-
-
-def _signed(measures: Mapping[str, Check]) -> dict[str, Check]:
-    return {name: interval(number()) for name in measures}
-
-
+_VALUES: dict[str, Check] = {measure.name: number(0, measure.high) for measure in DEFINITIONS}
+_INTERVALS: dict[str, Check] = {name: interval(check) for name, check in _VALUES.items()}
+_DIFFERENCES: dict[str, Check] = {
+    measure.name: interval(number() if isinf(measure.high) else number(-measure.high, measure.high))
+    for measure in DEFINITIONS
+}
+_BIN = keys({"low": limit, "high": limit, "n_frames": integer(), "n_patients": integer(), **_INTERVALS})
 _ARM = keys(
-    {"name": text, **_intervals(_REQUIRED), "patients": mapping(keys(_REQUIRED, _OPTIONAL))},
-    {
-        **_intervals(_OPTIONAL),
-        "difference": keys({"reference": text, **_signed(_REQUIRED)}, _signed(_OPTIONAL)),
-    },
+    {"name": text, **_INTERVALS, "patients": mapping(keys(_VALUES)), "by_visibility": listed(_BIN)},
+    {"difference": keys({"reference": text, **_DIFFERENCES})},
 )
+_TEST = keys({"arm": text, "measure": text, "n_patients": integer(), "p": SHARE, "p_holm": SHARE})
 
 
 def _consistent(section: Mapping[str, Any]) -> None:
+    """Names, numbers of patients, references and tests agree with one another."""
     arms: Sequence[Mapping[str, Any]] = section["arms"]
     names = [arm["name"] for arm in arms]
     if len(set(names)) != len(names):
         fail("segmentation.arms", "a different name for each arm", names)
+    if section["reference"] not in names:
+        fail("segmentation.reference", f"one of {names}", section["reference"])
+    if section["interval"]["method"] not in get_args(Method):
+        fail("segmentation.interval.method", f"one of {get_args(Method)}", section["interval"]["method"])
     for index, arm in enumerate(arms):
+        key = f"segmentation.arms[{index}]"
         if len(arm["patients"]) != section["n_patients"]:
-            fail(
-                f"segmentation.arms[{index}].patients",
-                f"{section['n_patients']} patients, as segmentation.n_patients says",
-                len(arm["patients"]),
-            )
+            expected = f"{section['n_patients']} patients, as segmentation.n_patients says"
+            fail(f"{key}.patients", expected, len(arm["patients"]))
         if "difference" in arm and arm["difference"]["reference"] not in names:
-            key = f"segmentation.arms[{index}].difference.reference"
-            fail(key, f"one of {names}", arm["difference"]["reference"])
+            fail(f"{key}.difference.reference", f"one of {names}", arm["difference"]["reference"])
+    for index, row in enumerate(section["tests"]["rows"]):
+        key = f"segmentation.tests.rows[{index}]"
+        if row["arm"] not in names:
+            fail(f"{key}.arm", f"one of {names}", row["arm"])
+        if row["measure"] not in HEADLINE:
+            fail(f"{key}.measure", f"one of {HEADLINE}", row["measure"])
 
 
 SECTION = Section(
-    keys({"n_patients": integer(), "seeds": listed(integer(None)), "arms": listed(_ARM)}), _consistent
+    keys(
+        {
+            "n_patients": integer(),
+            "n_clips": integer(),
+            "n_frames": integer(),
+            "seeds": listed(integer(None)),
+            "reference": text,
+            "interval": keys({"level": SHARE, "method": text, "bootstrap_from": integer()}),
+            "arms": listed(_ARM),
+            "tests": keys(
+                {
+                    "method": text,
+                    "family": integer(),
+                    "smallest_p": SHARE,
+                    "smallest_p_holm": SHARE,
+                    "rows": listed(_TEST),
+                }
+            ),
+        }
+    ),
+    _consistent,
 )

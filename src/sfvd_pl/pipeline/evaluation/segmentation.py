@@ -12,11 +12,9 @@ from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance, refuse
 from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
-from sfvd_pl.errors import ArtifactError
-from sfvd_pl.metrics.arms import segmentation_section
-from sfvd_pl.metrics.segmentation import PatientTable, patient_table, score_frames
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.pipeline.evaluation.arms import SegmentationScores, score_segmentations
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext
 from sfvd_pl.pipeline.hashing import file_hash
 from sfvd_pl.pipeline.inference import default_device, predict_frames
@@ -24,13 +22,17 @@ from sfvd_pl.pipeline.inference import default_device, predict_frames
 
 def measure_segmentation(context: EvaluationContext) -> dict[str, Any]:
     """The arms of the comparison on the test patients, over all seeds."""
-    source = Artifact.open(context.source, Kind.SOURCE)
-    tables = [
-        arm_tables(path, source) for path in context.track(context.segmentation, "segmentation", unit="seed")
-    ]
-    return segmentation_section(
-        {arm: [table[arm] for table in tables] for arm in tables[0]}, seeds=context.seeds, seed=context.seed
+    return scores_of(context).section(context.seed)
+
+
+def scores_of(context: EvaluationContext) -> SegmentationScores:
+    """Every frame's scores, kept from one call to the next."""
+    source, paths, seeds = Artifact.open(context.source, Kind.SOURCE), context.segmentation, context.seeds
+    depends = [context.identity("source"), context.identity("segmentation")]
+    table = context.stored(
+        "segmentation scores", depends, lambda: score_segmentations(paths, source, seeds=seeds).as_table()
     )
+    return SegmentationScores.of_table(table, Artifact.open(paths[0], Kind.SEGMENTATION), seeds)
 
 
 def probabilities(module: SegmentationModule, dataset: Dataset[FrameBatch], title: str) -> NDArray[np.float16]:
@@ -77,32 +79,3 @@ def write_segmentation(
         writer.write("clips/start", first.astype(np.int64))
         writer.write("clips/length", length.astype(np.int64))
     return out
-
-
-def arm_tables(segmentation: Path, source: Artifact) -> dict[str, PatientTable]:
-    """Scores of each arm by patient.
-
-    Raises:
-        ArtifactError: The predictions are of another source, whose frames have other masks.
-    """
-    made = Artifact.open(segmentation, Kind.SEGMENTATION)
-    if made.parents.get("source") != source.content_hash:
-        raise ArtifactError(
-            "these are predictions on another source",
-            file=segmentation,
-            key="parents['source']",
-            expected=f"{source.content_hash} ({source.path})",
-            found=made.parents.get("source", "no source"),
-            remedy="pass the source that was segmented",
-        )
-    masks = np.concatenate([source.rows("frames/wire_mask", r, r + 1) for r in made.column("frames/source_frame")])
-    tables: dict[str, PatientTable] = {}
-    for number, arm in enumerate(made.column("arms/name")):
-        probability = made.rows("frames/probability", number, number + 1)[0]
-        tables[str(arm)] = patient_table(
-            score_frames(probability, masks),
-            start=made.column("clips/start"),
-            length=made.column("clips/length"),
-            patients=[str(p) for p in made.column("clips/patient")],
-        )
-    return tables
