@@ -257,7 +257,7 @@ def test_definitions_hold_for_every_pair_of_shapes() -> None:
 
 def test_the_path_of_a_wire_leads_from_end_to_end() -> None:
     path = wire_path(pieces())
-    assert path[0].tolist() == [6, 15] and path[-1].tolist() == [25, 15] and len(path) == 18
+    assert sorted(path[[0, -1], 0]) == [6, 25] and (path[:, 1] == 15).all() and len(path) == 18
     np.testing.assert_array_equal(wire_ends(pieces()), path[[0, -1]])
     assert wire_path(blank()).shape == (0, 2) and len(wire_path(one_pixel())) == 1
 
