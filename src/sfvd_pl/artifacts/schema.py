@@ -144,7 +144,7 @@ _CLIP_TABLE = (
         "1",
         None,
         False,
-        "Patient of the clip; in a generated artifact, the one whose mask sequence drove it, or empty.",
+        "Patient of the clip; in a generated artifact `synthetic`, nobody's.",
     ),
     Column(
         "clips/start",

@@ -39,7 +39,7 @@ class MeasuredClip:
         image: ``T H W``, 0 to the set's ``intensity_max``; the valid extent only.
         wire_mask: ``T H W``, 0 or 1; all 0 where not annotated. For a generated clip the mask that drove it.
         annotated: ``T``, whether the mask is known.
-        patient: Whose it is; for a generated clip the patient of the mask sequence, or empty.
+        patient: Whose it is; for a generated clip nobody, `synthetic`.
         name: Name of the clip, unique in its artifact (windows of one clip share it).
         requested_visibility: CNR asked of the generator; NaN where none was.
         spacing_mm: Distance between pixel centres; NaN where unknown.
