@@ -91,7 +91,7 @@ def with_lightning(batch: ClipBatch, warmup: int, steps: int) -> float:
 def bare(batch: ClipBatch, warmup: int, steps: int) -> float:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = new_module().to(device)
-    module.log_losses = lambda stage, loss, null: loss.mean()  # type: ignore[method-assign]  # nobody to log to
+    module.log_losses = lambda loss: loss.mean()  # type: ignore[method-assign]  # nobody to log to
     batch = batch.to(device)
     config = OptimiserConfig()
     optimiser = torch.optim.AdamW(

@@ -17,7 +17,7 @@ every column holds, and ``docs/artifacts.md`` shows it as tables::
 This package is the only user of h5py.
 """
 
-from sfvd_pl.artifacts.leases import LEASE_SECONDS
+from sfvd_pl.artifacts.leases import LEASE_SECONDS, place, process_started
 from sfvd_pl.artifacts.lineage import mask_patients, refuse_seen, refuse_seen_by, require_source
 from sfvd_pl.artifacts.manifest import verify_shards
 from sfvd_pl.artifacts.parents import file_hash, find_parents
@@ -49,6 +49,8 @@ __all__ = [
     "find_parents",
     "mask_patients",
     "merge_shards",
+    "place",
+    "process_started",
     "refuse_seen",
     "refuse_seen_by",
     "require_source",

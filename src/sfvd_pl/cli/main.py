@@ -102,6 +102,8 @@ NOISE = (
     "The 'val_dataloader' does not have many workers",
     "You're using the WeightAveraging callback, but loading a checkpoint outside",
     "Experiment logs directory",
+    "It is recommended to use `self.log",  # what is logged is the same on every rank
+    "The ``compute`` method of metric",  # a rank without a validation batch of its own
     "Your `IterableDataset` has `__len__` defined",  # and no workers
     "Couldn't infer the batch indices",  # of which nobody asks
 )

@@ -20,6 +20,7 @@ from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.watch import RankWatch
 from sfvd_pl.modules.workers import Siblings, local_devices, one_device, this_worker
 from sfvd_pl.modules.writer import GenerationWriter
 from sfvd_pl.pipeline.hashing import file_hash
@@ -94,6 +95,7 @@ class StageCLI(LightningCLI):
         if kwargs.get("enable_progress_bar", True):
             title = f"{self._value('logging').stage or self.stage} {self.subcommand or ''}"
             callbacks.append(make_progress(title.strip()))
+        callbacks.append(RankWatch())
         if self.subcommand == "fit":
             callbacks.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":

@@ -69,3 +69,36 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Start the next epoch behind the batches that were handed out before."""
         self._resume_at = state["batches"]
+
+
+class DealtBatches(Sampler[list[int]]):
+    """Batches in order, dealt round to the ranks: each is made up as it would be on one rank, and none is repeated.
+
+    The arithmetic of a batch depends in its last bits on how many samples it holds. A rank for which there is no
+    batch goes through one of another's, without counting it, because the ranks meet at the end.
+
+    Args:
+        num_samples: Over all ranks.
+        batch_size: Samples of a batch; the last may be smaller.
+        rank: Which of the ranks this is.
+        world_size: How many there are.
+    """
+
+    def __init__(self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        starts = range(0, num_samples, batch_size)
+        self.batches = [list(range(k, min(k + batch_size, num_samples))) for k in starts[rank::world_size]]
+        self.counted = len(self.batches)
+        if not self.batches and num_samples:
+            self.batches = [list(range(min(batch_size, num_samples)))]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Positions of the samples of each batch."""
+        yield from self.batches
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return len(self.batches)
+
+    def counts(self, batch: int) -> bool:
+        """Whether a batch is this rank's own."""
+        return batch < self.counted

@@ -11,7 +11,7 @@ from sfvd_pl.artifacts import Artifact, Kind, SharedWork, refuse_seen_by
 from sfvd_pl.datasets.batch import ClipBatch, FrameBatch, GenerationBatch
 from sfvd_pl.datasets.clips import ClipDataset, FixedSamples
 from sfvd_pl.datasets.index import ClipIndex, Intensity
-from sfvd_pl.datasets.loaders import EpochSampler, ResumableLoader
+from sfvd_pl.datasets.loaders import DealtBatches, EpochSampler, ResumableLoader
 from sfvd_pl.datasets.pieces import divided, piece_loader
 from sfvd_pl.datasets.segmentation import AnnotatedFrames, ArtifactFrames, MixConfig, SegmentationDataset
 from sfvd_pl.datasets.sequences import SceneRollouts, SequenceBank, SequenceConfig, SequenceDataset
@@ -85,6 +85,13 @@ class _SourceDataModule(pl.LightningDataModule):
             dataset, sampler, batch_size=self.batch_size, **self._loader_options(collate)
         )
 
+    def _dealt_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
+        """Samples to measure on, each by one rank."""
+        trainer = self.trainer
+        world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
+        batches = DealtBatches(len(dataset), batch_size, rank, world)  # type: ignore[arg-type]
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0)
+
     def _plain_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
         # Few samples: a worker of its own would take longer to start than to read them.
         return DataLoader(dataset, batch_size=batch_size, shuffle=False, collate_fn=collate, num_workers=0)
@@ -152,7 +159,7 @@ class SceneDataModule(_SourceDataModule):
             labelled_share=1.0,
             augment=False,
         )
-        return self._plain_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
+        return self._dealt_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
 
     @property
     def sample_ids(self) -> list[int]:
@@ -254,7 +261,7 @@ class MotionDataModule(_SourceDataModule):
         dataset = self._dataset(
             "val", self.seed + VALIDATION_SEED_OFFSET, labelled_share=1.0, augment=False
         )
-        return self._plain_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
+        return self._dealt_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
 
     @property
     def sample_ids(self) -> list[int]:
@@ -371,11 +378,11 @@ class SegmentationDataModule(_SourceDataModule):
     def val_dataloader(self) -> DataLoader[FrameBatch]:
         """Whole annotated frames of the validation patients."""
         dataset = AnnotatedFrames(self.source, "val", limit=self.val_frames)
-        return self._plain_loader(dataset, self.eval_batch_size, FrameBatch.collate)
+        return self._dealt_loader(dataset, self.eval_batch_size, FrameBatch.collate)
 
     def test_dataloader(self) -> DataLoader[FrameBatch]:
         """Every annotated frame of the test patients."""
-        return self._plain_loader(
+        return self._dealt_loader(
             AnnotatedFrames(self.source, "test"), self.eval_batch_size, FrameBatch.collate
         )
 

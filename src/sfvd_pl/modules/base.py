@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from sfvd_pl import __version__
 from sfvd_pl.artifacts import refuse_seen
@@ -27,6 +28,7 @@ from sfvd_pl.diffusion import (
 )
 from sfvd_pl.errors import CheckpointError
 from sfvd_pl.modules.checkpoint import RECORD_KEY, to_plain
+from sfvd_pl.modules.exact import ExactMean, counts, log_and_reset
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,10 @@ class RecordedModule(pl.LightningModule):
         """Take the statistics and the data's identity from the DataModule when training starts."""
         if stage != "fit":
             return
+        # Constants, the same on every rank. Else each step begins with an exchange of them, and validation hangs where
+        # one rank has a batch more than another.
+        ignored = [name for name, _ in self.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ignored)  # type: ignore[no-untyped-call]
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.inherited_patients is not None:
             refuse_seen(self.inherited_patients, datamodule.unseen, what="the model to start from", file=None)
@@ -254,6 +260,8 @@ class DiffusionModule(RecordedModule):
         self.schedule = NoiseSchedule(objective.schedule)
         self.prediction = Prediction(self.schedule, objective.prediction_type)
         self.sampler_config = sampler
+        self.val_loss = ExactMean()
+        self.val_null = ExactMean()
 
     def setup(self, stage: str) -> None:
         """As every module; and compile the network in place, which leaves the names of its weights alone."""
@@ -295,22 +303,31 @@ class DiffusionModule(RecordedModule):
         pixel_weight = 1.0 + (config.band_weight - 1.0) * wire_band(wire_mask, config.band_radius)
         return weighted_mse(output, target, weight, pixel_weight)
 
-    def log_losses(self, stage: Literal["train", "val"], loss: Tensor, null: Tensor) -> Tensor:
-        """Log the mean loss, and apart from it that of the null branch; returns the mean.
+    def log_losses(self, loss: Tensor) -> Tensor:
+        """Log the mean loss of a training batch; returns it.
 
         Args:
-            stage: Prefix of the names.
             loss: ``B``.
-            null: ``B``, whether a sample trained the null branch.
         """
         mean = loss.mean()
-        on_step = stage == "train"
-        size = len(loss)
-        self.log(f"{stage}/loss", mean, on_step=on_step, on_epoch=not on_step, batch_size=size, sync_dist=not on_step,
-                 prog_bar=True)
-        if stage == "val":
-            self.log("val/null_share", null.float().mean(), batch_size=size, sync_dist=True)
+        self.log("train/loss", mean, batch_size=len(loss), prog_bar=True)
         return mean
+
+    def measure_losses(self, loss: Tensor, null: Tensor, batch_idx: int) -> None:
+        """Take a validation batch into the means over all samples of all ranks.
+
+        Args:
+            loss: ``B``.
+            null: ``B``, whether a sample was denoised by the null branch.
+            batch_idx: Number of the batch on this rank.
+        """
+        if counts(self.trainer, batch_idx):
+            self.val_loss.update(loss)
+            self.val_null.update(null)
+
+    def on_validation_epoch_end(self) -> None:
+        """The means over all ranks."""
+        log_and_reset(self, val__loss=self.val_loss, val__null_share=self.val_null)
 
 
 def guided_denoiser(

@@ -170,11 +170,11 @@ class MotionModule(DiffusionModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """One denoising step on a block."""
-        return self.log_losses("train", *self.losses(batch))
+        return self.log_losses(self.losses(batch)[0])
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """The loss on fixed samples; from the first batch also rolled-out clips as a video."""
-        self.log_losses("val", *self.losses(batch))
+        self.measure_losses(*self.losses(batch), batch_idx)
         if batch_idx == 0 and not self.trainer.sanity_checking and self.trainer.is_global_zero:
             first, start = slice(0, VIDEO_SAMPLES), self.history.frames
             # The history's last frame and the block: consecutive frames of a real clip with their masks.

@@ -68,11 +68,11 @@ class SceneModule(DiffusionModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """One denoising step."""
-        return self.log_losses("train", *self.losses(batch))
+        return self.log_losses(self.losses(batch)[0])
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """The loss on fixed samples; from the first batch also a grid of scenes for held-out masks."""
-        self.log_losses("val", *self.losses(batch))
+        self.measure_losses(*self.losses(batch), batch_idx)
         if batch_idx == 0 and not self.trainer.sanity_checking and self.trainer.is_global_zero:
             first = slice(0, GRID_SAMPLES)
             condition = WireCondition.build(

@@ -12,6 +12,7 @@ from torchmetrics.classification import BinaryF1Score
 
 from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.modules.base import OptimiserConfig, RecordedModule, optimiser_with_schedule
+from sfvd_pl.modules.exact import counts, log_and_reset
 from sfvd_pl.modules.media import log_frames
 from sfvd_pl.networks import SegmenterConfig, WireSegmenter
 
@@ -122,15 +123,23 @@ class SegmentationModule(RecordedModule):
     def validation_step(self, batch: FrameBatch, batch_idx: int) -> None:
         """Dice on whole frames; the first batch as a picture with the prediction drawn in."""
         logits = self(batch.image)
-        self.val_dice(logits.sigmoid(), batch.wire_mask.long())
-        self.log("val/dice", self.val_dice, on_epoch=True, prog_bar=True, batch_size=len(batch.row))
+        if counts(self.trainer, batch_idx):
+            self.val_dice.update(logits.sigmoid(), batch.wire_mask.long())
         if batch_idx == 0:
             log_frames(self.trainer, "predictions", batch.image, (logits > 0).float())
 
     def test_step(self, batch: FrameBatch, batch_idx: int) -> None:
         """Dice over all pixels of the test patients."""
-        self.test_dice(self(batch.image).sigmoid(), batch.wire_mask.long())
-        self.log("test/dice", self.test_dice, on_epoch=True, batch_size=len(batch.row))
+        if counts(self.trainer, batch_idx):
+            self.test_dice.update(self(batch.image).sigmoid(), batch.wire_mask.long())
+
+    def on_validation_epoch_end(self) -> None:
+        """Dice over the frames of all ranks."""
+        log_and_reset(self, val__dice=self.val_dice)
+
+    def on_test_epoch_end(self) -> None:
+        """Dice over the frames of all ranks."""
+        log_and_reset(self, test__dice=self.test_dice)
 
     def predict_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """Wire probability of whole frames, ``B 1 H W``."""
