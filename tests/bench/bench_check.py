@@ -17,7 +17,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 
 from faults import EDITS, clean_clips, noisy, with_image, with_masks, write_clips, zoomed
-
 from sfvd_pl.artifacts import Artifact
 from sfvd_pl.sources import Clip
 from sfvd_pl.sources.check.copies import CopyFinder

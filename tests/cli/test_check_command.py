@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import clean_clips, with_masks, write_clips
 from toy import STAGES
 
+from faults import clean_clips, with_masks, write_clips
 from sfvd_pl.artifacts import Artifact
 
 Sfvd = Callable[..., Any]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from memorisation_example import memorisation_example
 from temporal_examples import temporal_sections
 
 from sfvd_pl.metrics.arms import segmentation_section
@@ -109,6 +110,7 @@ def made_up_metrics() -> dict[str, Any]:
             visibility_threshold=0.6,
         ),
         "segmentation": segmentation_section(arms, frames, seeds=[0, 1], n=400),
+        "memorisation": copy.deepcopy(memorisation_example()),
     }
 
 

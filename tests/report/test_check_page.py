@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import clean_clips, with_image, with_masks, write_clips
 
+from faults import clean_clips, with_image, with_masks, write_clips
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.metrics.quality.findings import CODES

@@ -9,6 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from sfvd_pl.cli import check as quality
 from sfvd_pl.cli.compare import add_compare, compare
+from sfvd_pl.cli.exclude import SUMMARY as EXCLUDE
+from sfvd_pl.cli.exclude import exclude_parser, run_exclude
 from sfvd_pl.cli.export import export_parser, run_export
 from sfvd_pl.cli.inspect import merge_parser, run_merge, run_show, run_verify, show_parser, verify_parser
 from sfvd_pl.sources.importing.config import ImportConfig
@@ -46,6 +48,7 @@ def build_parser() -> ArgumentParser:
     commands.add_subcommand("import", imported, help="make a source artifact from clips of any kind")
     add_compare(commands)
     commands.add_subcommand("check", quality.build_parser(), help=quality.SUMMARY)
+    commands.add_subcommand("exclude", exclude_parser(), help=EXCLUDE)
     commands.add_subcommand("verify", verify_parser(), help="check any artifact; exit status 0 only when it holds")
     commands.add_subcommand("show", show_parser(), help="summarise any artifact and draw a contact sheet")
     commands.add_subcommand("merge", merge_parser(), help="put an artifact together from its folder of shards")
@@ -58,7 +61,7 @@ def main(args: Sequence[str]) -> None:
     parser = build_parser()
     config = parser.parse_args(_with_underscores(args))
     chosen: Namespace = config[config.subcommand]
-    inspect = {"verify": run_verify, "show": run_show, "merge": run_merge, "export": run_export}
+    inspect = {"verify": run_verify, "show": run_show, "merge": run_merge, "export": run_export, "exclude": run_exclude}
     if config.subcommand in inspect:
         inspect[config.subcommand](chosen)
         return

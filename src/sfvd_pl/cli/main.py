@@ -25,6 +25,7 @@ data
   data compare       compare two source artifacts: noise, grey values, wire
   data verify        check any artifact; exit status 0 only when it holds
   data check         look for faults in clips and labels: leaks, displaced masks, frozen frames
+  data exclude       leave out generated clips that are copies of training clips
   data show          summarise any artifact and draw a contact sheet
   data merge         put an artifact together from the shards that several processes have made
   data export        write clips as PNG folders, MP4, NIfTI, nnU-Net or DICOM

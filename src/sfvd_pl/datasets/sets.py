@@ -90,7 +90,8 @@ class ClipSet(ABC):
         return (self[number] for number in range(len(self)))
 
 
-def _digest(*parts: object) -> str:
+def digest_of(*parts: object) -> str:
+    """Digest of what decides a set."""
     return hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()
 
 
@@ -128,7 +129,7 @@ class ArtifactClips(ClipSet):
     @property
     def identity(self) -> str:
         """Digest of the artifact's content and the rows."""
-        return _digest("clips", self.artifact.content_hash, self.rows)
+        return digest_of("clips", self.artifact.content_hash, self.rows)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -232,7 +233,7 @@ class WindowClips(ClipSet):
     @property
     def identity(self) -> str:
         """Digest of the source's content and the windows."""
-        return _digest("windows", self.index.artifact.content_hash, self._recipe)
+        return digest_of("windows", self.index.artifact.content_hash, self._recipe)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -283,7 +284,7 @@ class Subset(ClipSet):
     @property
     def identity(self) -> str:
         """Digest of the base and the numbers."""
-        return _digest("subset", self.base.identity, self.numbers)
+        return digest_of("subset", self.base.identity, self.numbers)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -328,7 +329,7 @@ class Degraded(ClipSet):
     @property
     def identity(self) -> str:
         """Digest of the base and the degradation."""
-        return _digest("degraded", self.base.identity, self.kind, self.seed, BLUR_PX, NOISE_SHARE)
+        return digest_of("degraded", self.base.identity, self.kind, self.seed, BLUR_PX, NOISE_SHARE)
 
     @property
     def patients(self) -> tuple[str, ...]:

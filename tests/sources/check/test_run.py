@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faults import EDITS, checked, clean_clips, split_of, with_image, with_masks, write_clips
 from scipy import ndimage
 
+from faults import EDITS, checked, clean_clips, split_of, with_image, with_masks, write_clips
 from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.metrics.quality.facts import CopyFacts, Limits

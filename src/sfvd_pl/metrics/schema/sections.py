@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from sfvd_pl.metrics.schema import gate, label_fidelity, motion, noise, segmentation, visibility, wire
+from sfvd_pl.metrics.schema import (
+    gate,
+    label_fidelity,
+    memorisation,
+    motion,
+    noise,
+    segmentation,
+    visibility,
+    wire,
+)
 from sfvd_pl.metrics.schema.checks import Section
 
 ANNOUNCED = (
@@ -18,6 +27,7 @@ SECTION_CHECKS: Mapping[str, Section] = {
     "label_fidelity": label_fidelity.SECTION,
     "gate": gate.SECTION,
     "segmentation": segmentation.SECTION,
+    "memorisation": memorisation.SECTION,
 }
 """What each holds; a section that is announced above gets its line here, and its checks in a module of its name."""
 

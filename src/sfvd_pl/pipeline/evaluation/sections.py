@@ -7,6 +7,7 @@ from typing import Any
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext
 from sfvd_pl.pipeline.evaluation.gate import measure_gate
 from sfvd_pl.pipeline.evaluation.label_fidelity import measure_label_fidelity
+from sfvd_pl.pipeline.evaluation.memorisation import measure_memorisation
 from sfvd_pl.pipeline.evaluation.motion import measure_motion
 from sfvd_pl.pipeline.evaluation.noise import measure_noise
 from sfvd_pl.pipeline.evaluation.segmentation import measure_segmentation
@@ -39,4 +40,5 @@ SECTION_MEASURES: tuple[SectionMeasure, ...] = (
     SectionMeasure("label_fidelity", measure_label_fidelity, ("synthetic", "reference", "evaluator")),
     SectionMeasure("gate", measure_gate, ("synthetic",)),
     SectionMeasure("segmentation", measure_segmentation, ("source", "segmentation")),
+    SectionMeasure("memorisation", measure_memorisation, ("source", "synthetic", "reference", "evaluator")),
 )
