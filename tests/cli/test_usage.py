@@ -16,6 +16,7 @@ Sfvd = Callable[..., Any]
     "command",
     [
         "", "data", "data simulate", "data import", "data compare", "data check", "data verify", "data merge",
+        "data exclude",
         "scene", "scene fit", "scene predict", "motion fit", "segment fit", "segment test", "segment predict",
         "augment", "evaluate", "run",
     ],

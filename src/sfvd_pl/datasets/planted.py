@@ -11,8 +11,10 @@ from sfvd_pl.datasets.sets import NOISE_SHARE, ClipSet, MeasuredClip, digest_of
 from sfvd_pl.datasets.windows import Window, philox
 from sfvd_pl.diffusion import sample_seed
 
-PlantedKind = Literal["exact", "noised", "shifted", "flipped", "regrained"]
+PlantedKind = Literal["exact", "noised", "noisier", "shifted", "flipped", "regrained"]
 
+NOISED = {"noised": 0.03, "noisier": NOISE_SHARE}
+"""Standard deviation of a copy's noise as a share of full scale: above the grain of most clips, and well above."""
 SHIFT_PX = 5.0
 """Largest shift of a shifted copy along each axis, pixels of the clip; between pixels, too."""
 SMOOTHED_PX = 1.0
@@ -25,7 +27,7 @@ class Planted(ClipSet):
 
     Attributes:
         base: The set, of training clips where a search is to be tried.
-        kind: ``exact``; ``noised`` (independent Gaussian noise of ``NOISE_SHARE`` of full scale); ``shifted`` (all
+        kind: ``exact``; ``noised`` and ``noisier`` (independent Gaussian noise, see ``NOISED``); ``shifted`` (all
             frames by one and the same distance of up to ``SHIFT_PX``, the edge repeated); ``flipped`` (turned and
             mirrored in one of the seven ways); ``regrained`` (blurred, with new noise as strong as what the blur took).
         seed: Of what is drawn.
@@ -51,7 +53,7 @@ class Planted(ClipSet):
     @property
     def identity(self) -> str:
         """Digest of the base and the edit."""
-        constants = [NOISE_SHARE, SHIFT_PX, SMOOTHED_PX]
+        constants = [NOISED, SHIFT_PX, SMOOTHED_PX]
         return digest_of("planted", self.base.identity, self.kind, self.seed, constants)
 
     @property
@@ -73,8 +75,8 @@ class Planted(ClipSet):
             mask = ndimage.shift(clip.wire_mask, [round(s) for s in shift], order=0, mode="nearest")
             return replace(clip, image=self._pixels(_moved(pixels, shift), clip), wire_mask=mask)
         noise = rng.standard_normal(pixels.shape, np.float32)
-        if self.kind == "noised":
-            pixels += noise * (NOISE_SHARE * self.intensity_max)
+        if self.kind in NOISED:
+            pixels += noise * (NOISED[self.kind] * self.intensity_max)
         elif self.kind == "regrained":
             smooth = ndimage.gaussian_filter(pixels, (0, SMOOTHED_PX, SMOOTHED_PX), mode="nearest")
             pixels = smooth + noise * float((pixels - smooth).std())

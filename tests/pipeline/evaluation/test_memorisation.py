@@ -130,7 +130,7 @@ def test_rows_and_recall(section: dict[str, Any]) -> None:
     assert (synthetic["name"], synthetic["n"], synthetic["copies"]) == ("synthetic", 10, 4)
     assert (floor["name"], floor["copies"]) == ("floor", 0) and floor["n"] > 3
     assert floor["share"]["high"] > 0.1  # six clips don't prove one per cent
-    assert {row["kind"] for row in section["planted"]} == {*KINDS, "regrained"}
+    assert {row["kind"] for row in section["planted"]} == {*KINDS, "noisier", "regrained"}
     for row in section["planted"]:
         if row["kind"] in KINDS:
             assert row["caught"] == row["named"] == row["n"] > 3, row

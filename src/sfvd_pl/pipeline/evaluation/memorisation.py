@@ -50,7 +50,7 @@ BLOCK = 32
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """A set of clips to look for.
 
     Attributes:
@@ -76,25 +76,25 @@ def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
     if not len(index.clips):
         raise NotMeasuredError("there are no training clips")
     with ExitStack() as stack:
-        search = _Search(context, window, stack.enter_context(Bank()), stack.enter_context(Bank()))
+        search = Search(context, window, stack.enter_context(Bank()), stack.enter_context(Bank()))
         training = search.fill(index, frames)
-        asked = _calibration(context, window, frames)
+        asked = calibration_sets(context, window, frames)
         scores = [judged for part in asked for judged in search.judge(part, "real clips")]
         patients = [patient for part in asked for patient in part.clips.patients]
         levels = [*PICTURE_LEVELS, *([WIRE] if len(search.wires) else [])]
         calibrated = calibrate(levels, [entry.scores for entry in scores], patients, FALSE_ALARMS)
         if not any(np.isfinite(threshold.value) for threshold in calibrated.thresholds):
             raise NotMeasuredError("there are too few real clips of other patients to calibrate on")
-        made = list(search.judge(_Asked(synthetic, driven=True), "generated clips"))
+        made = list(search.judge(Asked(synthetic, driven=True), "generated clips"))
         rows = [set_row("synthetic", [entry.scores for entry in made], calibrated)]
         floor = _floor(context)
         if floor is not None:
-            held_out = search.judge(_Asked(floor), "held-out clips")
+            held_out = search.judge(Asked(floor), "held-out clips")
             rows.append(set_row("floor", [entry.scores for entry in held_out], calibrated))
         planted = []
         for kind in get_args(PlantedKind):
             copies = Planted(_windows(context, "train", window, frames, PLANTED), kind, context.seed)
-            found = list(search.judge(_Asked(copies), f"{kind} copies"))
+            found = list(search.judge(Asked(copies), f"{kind} copies"))
             planted.append(planted_row(kind, found, calibrated, search.banks))
         return memorisation_section(
             calibrated,
@@ -118,18 +118,18 @@ def _windows(context: EvaluationContext, split: str, window: int, frames: int, c
     return spread(found, count)
 
 
-def _calibration(context: EvaluationContext, window: int, frames: int) -> list[_Asked]:
+def calibration_sets(context: EvaluationContext, window: int, frames: int) -> list[Asked]:
     """Real clips that can't be copies: of validation patients, and of training patients against all the others.
 
     The held-out patients of the reference are left for the check of the false alarms.
     """
     train = _windows(context, "train", window, frames, CALIBRATION // 2)
-    asked = [_Asked(train, own=True)] if len(set(train.patients)) > 1 else []
+    asked = [Asked(train, own=True)] if len(set(train.patients)) > 1 else []
     held_out = set() if _floor(context) is None else set(context.reference.patients)
     for split in ("val", "test"):
         clips = _windows(context, split, window, frames, CALIBRATION // 2)
         if len(clips) and not held_out & set(clips.patients):
-            asked.append(_Asked(clips))
+            asked.append(Asked(clips))
     if not asked:
         raise NotMeasuredError("there is no real clip of another patient to calibrate on")
     return asked
@@ -145,7 +145,7 @@ def _floor(context: EvaluationContext) -> ClipSet | None:
     return spread(clips) if not train & set(clips.patients) else None
 
 
-class _Search:
+class Search:
     """Training clips, and the scores of clips that are looked for among them."""
 
     def __init__(self, context: EvaluationContext, window: int, pictures: Bank, wires: Bank) -> None:
@@ -193,7 +193,7 @@ class _Search:
             mask = working_mask(masks, self.window).astype(np.float32)
             self.wires.add(wire_view(padded(mask, mode="constant")), name=name, patient=patient, first=first)
 
-    def judge(self, asked: _Asked, title: str) -> Iterator[Judged]:
+    def judge(self, asked: Asked, title: str) -> Iterator[Judged]:
         """The scores of each clip of a set, in blocks, so that memory doesn't grow with their number."""
         scale = 255.0 / asked.clips.intensity_max
         for block in _blocks(self._with_wires(asked.clips, title), BLOCK):
