@@ -32,6 +32,8 @@ JOBS ?= 2
 quote = '$(subst ','\'',$(1))'
 BIN = $(VENV)/bin
 SFVD = $(call quote,$(BIN)/sfvd)
+# exec: the shell that make starts would keep the signals that make passes on to itself.
+RUN_SFVD = exec $(SFVD) run
 SETTINGS = --run $(call quote,$(RUN)) --preset $(call quote,$(PRESET)) --seed $(call quote,$(SEED)) \
 	--devices $(call quote,$(DEVICES)) $(if $(DATA),--data $(call quote,$(DATA))) \
 	$(if $(LABELLED),--labelled-fraction $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
@@ -55,26 +57,26 @@ help:  ## this text
 install: $(VENV)/.installed  ## make the virtual environment and install the package with pinned versions
 
 stage1: $(VENV)/.installed  ## data set and its quality control, scene model, generated first frames
-	$(SFVD) run stage1 $(SETTINGS)
+	$(RUN_SFVD) stage1 $(SETTINGS)
 
 stage2: $(VENV)/.installed  ## motion model, clips that follow from those frames
-	$(SFVD) run stage2 $(SETTINGS)
+	$(RUN_SFVD) stage2 $(SETTINGS)
 
 augment: $(VENV)/.installed  ## guide and gate segmenters; guided, gated, labelled synthetic clips
-	$(SFVD) run augment $(SETTINGS)
+	$(RUN_SFVD) augment $(SETTINGS)
 
 segment: $(VENV)/.installed  ## wire segmenters with and without synthetic clips, measures, report
-	$(SFVD) run segment $(SETTINGS)
+	$(RUN_SFVD) segment $(SETTINGS)
 
 all: $(VENV)/.installed  ## the four stages in one go
-	$(SFVD) run stage1 stage2 augment segment $(SETTINGS)
+	$(RUN_SFVD) stage1 stage2 augment segment $(SETTINGS)
 
 rollout: $(VENV)/.installed  ## long clips of RUN's models, and what they keep and lose on the way
 	$(SFVD) run rollout $(SETTINGS)
 
 report: $(VENV)/.installed  ## write the report of RUN anew; trains only what is missing or out of date
 	rm -f $(call quote,data/artifacts/$(RUN)/report/index.html)
-	$(SFVD) run segment $(SETTINGS)
+	$(RUN_SFVD) segment $(SETTINGS)
 
 test: $(VENV)/.installed-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(call quote,$(BIN)/python) -m pytest -n $(JOBS) --dist loadfile -q

@@ -74,6 +74,10 @@ class CheckpointError(SfvdError):
     """A checkpoint is damaged or belongs to another architecture or data set."""
 
 
+class TrainingError(SfvdError):
+    """A training can't go on: its gradients are no numbers, or the memory doesn't suffice."""
+
+
 class LeakError(SfvdError):
     """Something learned from a patient who must stay unseen would reach a result on that patient."""
 

@@ -318,7 +318,7 @@ def test_resuming_on_another_source_is_refused(tmp_path: Path, stopped: Path) ->
 
 def test_resuming_with_other_settings_is_refused(source: Path, tmp_path: Path, stopped: Path) -> None:
     module = scene_module(objective=ObjectiveConfig(band_weight=9.0))
-    with pytest.raises(CheckpointError, match="key: config"):
+    with pytest.raises(CheckpointError, match=r"key: model.objective.band_weight\n  expected: 4.0\n  found: 9.0"):
         fit(module, scene_data(source), tmp_path, resume=stopped)
 
 

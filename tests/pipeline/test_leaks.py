@@ -27,7 +27,7 @@ from sfvd_pl.augment.plan import PlanConfig
 from sfvd_pl.cli.main import dispatch
 from sfvd_pl.datasets.modules import SegmentationDataModule
 from sfvd_pl.datasets.segmentation import MixConfig
-from sfvd_pl.errors import ArtifactError, LeakError
+from sfvd_pl.errors import ArtifactError, CheckpointError, LeakError
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.segmentation import SegmentationModule
@@ -240,7 +240,7 @@ def test_a_motion_model_inherits_the_patients_of_the_scene_model_it_starts_from(
         fit(silent, motion_data(source), tmp_path, max_steps=1, limit_val_batches=0)
 
 
-def test_going_on_with_other_synthetic_clips_adds_whom_those_were_learned_from(source: Path, tmp_path: Path) -> None:
+def test_going_on_with_other_synthetic_clips_is_refused(source: Path, tmp_path: Path) -> None:
     own, stopped = sorted(patients_of(source, "train")), tmp_path / "stopped.ckpt"
 
     def data(name: str) -> SegmentationDataModule:
@@ -249,9 +249,8 @@ def test_going_on_with_other_synthetic_clips_adds_whom_those_were_learned_from(s
 
     with pytest.raises(StoppedError):
         fit(segmentation_module(), data("before"), tmp_path / "a", callbacks=[Stop(1, stopped)])
-    module = segmentation_module()
-    fit(module, data("after"), tmp_path / "b", resume=stopped, max_steps=2, limit_val_batches=0)
-    assert module.learned_from["patients"] == sorted([*own, "before", "after"])
+    with pytest.raises(CheckpointError, match=r"another training\n  key: data.synthetic"):
+        fit(segmentation_module(), data("after"), tmp_path / "b", resume=stopped, limit_val_batches=0)
 
 
 def test_a_segmenter_is_not_tested_on_whom_it_has_seen(

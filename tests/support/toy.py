@@ -16,9 +16,10 @@ from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
 from sfvd_pl.datasets.batch import ClipBatch
 from sfvd_pl.datasets.clips import ClipDataset
 from sfvd_pl.diffusion import SamplerConfig
-from sfvd_pl.modules.base import OptimiserConfig, RecordedModule
+from sfvd_pl.modules.base import OptimiserConfig
 from sfvd_pl.modules.checkpoint import RECORD_KEY
 from sfvd_pl.modules.motion import MotionModule
+from sfvd_pl.modules.recorded import RecordedModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.networks import SegmenterConfig, UNetConfig, WireCondition

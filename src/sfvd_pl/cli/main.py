@@ -7,7 +7,8 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from sfvd_pl import __version__
+from sfvd_pl import __version__, signals
+from sfvd_pl.cli.requeue import left, requeue
 from sfvd_pl.errors import SfvdError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -129,7 +130,11 @@ def dispatch(args: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``sfvd``; returns the exit status: 0 done, 1 refused, 2 used wrongly, 130 stopped by Ctrl-C."""
+    """Run ``sfvd``; returns the exit status.
+
+    0 done, 1 refused, 2 used wrongly, 75 asked to stop and left in good order (the same command goes on), 128 plus the
+    number of the signal after a second signal.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["--version"]:
         print(f"sfvd {__version__}")
@@ -141,12 +146,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sfvd: unknown command {args[0]!r}\n\n{USAGE}", file=sys.stderr)
         return 2
     hush()
-    try:
-        dispatch(args)
-    except SfvdError as error:
-        print(f"\nsfvd: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nsfvd: stopped", file=sys.stderr)
-        return 130
+    with signals.answered():
+        try:
+            dispatch(args)
+            signals.raise_if_requested()  # in case a library swallowed the exception
+        except SfvdError as error:
+            print(f"\nsfvd: {error}", file=sys.stderr, flush=True)
+            return 1
+        except KeyboardInterrupt:
+            print("\nsfvd: stopped", file=sys.stderr, flush=True)
+            return 130
+        except signals.Stopped as stopped:
+            print(f"\nsfvd: {stopped}", file=sys.stderr, flush=True)
+            requeue(stopped.signum)
+            return left()
     return 0

@@ -1,23 +1,32 @@
 """``sfvd scene``, ``motion`` and ``segment``: LightningCLI with a run folder, artifacts and loggers."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from sfvd_pl import signals
 from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
+from sfvd_pl.cli.batch_size import find_batch_size, take_flags
 from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
 from sfvd_pl.errors import CheckpointError, ConfigError
-from sfvd_pl.modules.base import RecordedModule
 from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
+from sfvd_pl.modules.checkpoints import AnswersSignals, Checkpoints
 from sfvd_pl.modules.ema import EMA
+from sfvd_pl.modules.gradients import FiniteGradients
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
+from sfvd_pl.modules.memory import explained_memory, leave_peak, memory_settings
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
+from sfvd_pl.modules.recorded import RecordedModule
+from sfvd_pl.modules.saving import BEST, WholeFiles, checkpoint_path, newest_good, training_lock, write_model
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.watch import RankWatch
@@ -25,8 +34,6 @@ from sfvd_pl.modules.workers import Siblings, local_devices, one_device, this_wo
 from sfvd_pl.modules.writer import GenerationWriter
 from sfvd_pl.pipeline.hashing import file_hash
 
-LIGHTNING_CHECKPOINTS = ("last", "best", "hpc", "registry")
-"""Words that Lightning understands in place of a path."""
 MODEL_FILE = "model.ckpt"
 """The finished model in a run folder."""
 
@@ -40,6 +47,7 @@ class StageCLI(LightningCLI):
     """
 
     stage = ""
+    monitor = ("val/loss", "min")
 
     def __init__(self, *args: Any, siblings: Siblings | None = None, **kwargs: Any) -> None:
         self.siblings = siblings
@@ -58,15 +66,8 @@ class StageCLI(LightningCLI):
         parser.add_class_arguments(LoggingConfig, "logging")
         parser.set_defaults({"logging.stage": self.stage})
         parser.add_lightning_class_args(EMA, "ema")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "step-{step:08d}",
-                "checkpoint.auto_insert_metric_name": False,
-                "checkpoint.save_last": True,
-                "checkpoint.every_n_train_steps": 50,
-            }
-        )
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.set_defaults({"checkpoint.monitor": self.monitor[0], "checkpoint.mode": self.monitor[1]})
         parser.link_arguments("seed_everything", "data.seed", compute_fn=_seed)
         parser.link_arguments("seed_everything", "model.seed", compute_fn=_seed)
         parser.link_arguments("run_dir", "checkpoint.dirpath", compute_fn=_checkpoint_folder)
@@ -76,12 +77,12 @@ class StageCLI(LightningCLI):
         """Arguments that the module and the DataModule share."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Say what is wrong with a checkpoint before Lightning looks into it for hyperparameters."""
+        """Find the checkpoint, and say what is wrong with it before Lightning looks into it for hyperparameters."""
         super().parse_arguments(parser, args)
         # Without a subcommand (run=False) there is nothing that a checkpoint would be loaded for.
-        ckpt = self.config[self.config.subcommand].get("ckpt_path") if "subcommand" in self.config else None
-        if ckpt is not None and ckpt not in LIGHTNING_CHECKPOINTS:
-            read_checkpoint(ckpt)
+        config = self.config[self.config.subcommand] if "subcommand" in self.config else {}
+        if config.get("ckpt_path") is not None:
+            config["ckpt_path"] = named_checkpoint(config["ckpt_path"], Path(config["run_dir"]))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer whose root folder and loggers belong to the run."""
@@ -97,15 +98,18 @@ class StageCLI(LightningCLI):
             callbacks.append(make_progress(title.strip()))
         callbacks.append(RankWatch())
         if self.subcommand == "fit":
-            callbacks.append(LearningRateMonitor("step"))
+            callbacks += [LearningRateMonitor("step"), FiniteGradients()]
+        else:
+            callbacks.append(AnswersSignals())
         if self.subcommand == "predict":
             callbacks.append(self.writer())
         kwargs |= {"default_root_dir": run_dir, "logger": loggers or False, "callbacks": callbacks}
+        kwargs["plugins"] = plugins(self._get(self.config_init, "trainer.plugins"))
         trainer = super().instantiate_trainer(**kwargs)
         # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         own: list[pl.Callback] = vars(trainer)["callbacks"]
         if self.subcommand != "fit":
-            own[:] = [c for c in own if not isinstance(c, EMA | ModelCheckpoint)]
+            own[:] = [c for c in own if not isinstance(c, EMA | Checkpoints)]
         return trainer
 
     def _value(self, key: str) -> Any:
@@ -129,13 +133,30 @@ class StageCLI(LightningCLI):
                 config, run_dir / "config.yaml", skip_unset=False, overwrite=True, multifile=False
             )
 
+    def fit(self, **arguments: Any) -> None:
+        """Train; one process group at a time in a run folder."""
+        settings = memory_settings(self.trainer, self.model, self.datamodule)
+        failed: BaseException | None = None
+        try:
+            with training_lock(Path(self._value("run_dir"))), signals.deferred(), explained_memory(settings):
+                try:
+                    self.trainer.fit(**arguments)
+                except BaseException as error:
+                    failed = error
+                    raise
+        finally:
+            leave_peak(self.trainer, self.datamodule, failed)
+            close_loggers(self.trainer.loggers)
+
     def after_fit(self) -> None:
-        """Keep the finished model under its own name, with the averaged weights."""
-        finished = self.trainer.max_steps > 0 and self.trainer.global_step >= self.trainer.max_steps
-        finished |= self.trainer.max_epochs is not None and 0 <= self.trainer.max_epochs <= self.trainer.current_epoch
-        if finished and not self.trainer.interrupted:
-            self.trainer.save_checkpoint(Path(self._value("run_dir")) / MODEL_FILE, weights_only=False)
-        close_loggers(self.trainer.loggers)
+        """Keep the finished model under its own name: averaged weights, and the raw ones beside them."""
+        trainer = self.trainer
+        finished = trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps
+        finished |= trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
+        if finished and trainer.is_global_zero:
+            folder = next(c.folder for c in vars(trainer)["callbacks"] if isinstance(c, Checkpoints))
+            last = read_checkpoint(checkpoint_path(folder, trainer.global_step))
+            write_model(last, Path(self._value("run_dir")) / MODEL_FILE)
 
     def writer(self) -> pl.Callback:
         """The callback that writes what predict generates."""
@@ -204,6 +225,34 @@ def _seed(value: bool | int | None) -> int:
     return 0 if value is None or isinstance(value, bool) else value
 
 
+def named_checkpoint(name: str, run_dir: Path) -> str | None:
+    """Path of a checkpoint that can be read.
+
+    Args:
+        name: A path; ``last`` is the newest whole one of the run folder and none where it holds none, ``best`` the
+            best by its validation.
+        run_dir: The run folder.
+
+    Raises:
+        CheckpointError: It can't be read.
+    """
+    folder = Path(_checkpoint_folder(run_dir))
+    if name == "last":
+        newest = newest_good(folder, lambda text: print(f"sfvd: {text}", file=sys.stderr, flush=True))
+        return None if newest is None else str(newest)
+    path = folder / BEST if name == "best" else Path(name)
+    read_checkpoint(path)
+    return str(path)
+
+
+def plugins(chosen: Any) -> list[Any]:
+    """Whole checkpoint files; and under SLURM, no requeueing by Lightning beside our own."""
+    own: list[Any] = [*(chosen if isinstance(chosen, list) else [chosen] if chosen is not None else []), WholeFiles()]
+    if SLURMEnvironment.detect() and not any(isinstance(plugin, ClusterEnvironment) for plugin in own):
+        own.append(SLURMEnvironment(auto_requeue=False))
+    return own
+
+
 def _checkpoint_folder(run_dir: Path) -> str:
     return str(Path(run_dir) / "checkpoints")
 
@@ -244,6 +293,7 @@ class SegmentCLI(StageCLI):
     """Wire segmenters: guide, gate, the arms of the comparison."""
 
     stage = "segment"
+    monitor = ("val/dice", "max")
 
     def link(self, parser: LightningArgumentParser) -> None:
         """Trained and applied on windows of the same size."""
@@ -257,8 +307,12 @@ STAGES: dict[str, tuple[type[StageCLI], type[RecordedModule], type[pl.LightningD
 }
 
 
-def run_stage(stage: str, args: Sequence[str]) -> StageCLI:
-    """Run ``sfvd STAGE ARGS``."""
+def run_stage(stage: str, args: Sequence[str]) -> StageCLI | None:
+    """Run ``sfvd STAGE ARGS``; None where it only looked for a batch size."""
+    args, find, limit = take_flags(args)
+    if find:
+        find_batch_size(stage, args, limit)
+        return None
     cli, module, datamodule, _ = STAGES[stage]
     with Siblings([stage, *args]) as siblings:
         return _stage_cli(cli, module, datamodule, stage, args, siblings)

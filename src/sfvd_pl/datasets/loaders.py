@@ -1,9 +1,21 @@
 """Order of the samples: decided by the epoch and the rank alone, and resumable in the middle."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sfvd_pl import signals
+
+ORPHAN_SECONDS = 300
+"""How long a loader process goes on serving after a SIGTERM; its master stops it long before."""
 
 
 class EpochSampler(Sampler[int]):
@@ -48,7 +60,8 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     def __init__(self, dataset: Dataset[Any], sampler: EpochSampler, *, batch_size: int, **kwargs: Any) -> None:
-        super().__init__(dataset, sampler=sampler, batch_size=batch_size, **kwargs)
+        # As in any loader here, a generator of its own: see DataModules._plain_loader.
+        super().__init__(dataset, sampler=sampler, batch_size=batch_size, generator=torch.Generator(), **kwargs)
         self._epoch_sampler = sampler
         self._handed_out = 0
         self._resume_at = 0
@@ -102,3 +115,33 @@ class DealtBatches(Sampler[list[int]]):
     def counts(self, batch: int) -> bool:
         """Whether a batch is this rank's own."""
         return batch < self.counted
+
+
+def worker_options() -> dict[str, Any]:
+    """Arguments of a DataLoader with loader processes that outlast a signal to the whole process group.
+
+    A scheduler signals every process of a job. A training that is to finish its step needs its loaders until then;
+    they end when it tells them to, or when it is gone.
+    """
+    with signals.ignored():
+        forkserver.ensure_running()
+    return {
+        "persistent_workers": True,
+        "multiprocessing_context": "forkserver",
+        "worker_init_fn": _serve_until_told,
+    }
+
+
+def _serve_until_told(worker: int) -> None:
+    for number in signals.STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(ORPHAN_SECONDS))
+    threading.Thread(target=_end_with_the_master, daemon=True).start()
+
+
+def _end_with_the_master() -> None:
+    """A loader's parent is the server that it was forked from, which its loaders keep alive: they'd serve nobody."""
+    master = multiprocessing.parent_process()
+    if master is not None:
+        wait([master.sentinel])
+        os._exit(1)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sfvd_pl.artifacts import Artifact, Kind, SharedWork, refuse_seen_by
+from sfvd_pl.artifacts import Artifact, Kind, SharedWork, content_hash, refuse_seen_by
 from sfvd_pl.datasets.batch import ClipBatch, FrameBatch, GenerationBatch
 from sfvd_pl.datasets.clips import ClipDataset, FixedSamples
 from sfvd_pl.datasets.index import ClipIndex, Intensity
-from sfvd_pl.datasets.loaders import DealtBatches, EpochSampler, ResumableLoader
+from sfvd_pl.datasets.loaders import DealtBatches, EpochSampler, ResumableLoader, worker_options
 from sfvd_pl.datasets.pieces import divided, piece_loader
 from sfvd_pl.datasets.segmentation import AnnotatedFrames, ArtifactFrames, MixConfig, SegmentationDataset
 from sfvd_pl.datasets.sequences import SceneRollouts, SequenceBank, SequenceConfig, SequenceDataset
@@ -27,7 +28,13 @@ def cpu_cores() -> int:
 
 
 class _SourceDataModule(pl.LightningDataModule):
-    """What every DataModule on a source artifact has: loaders in a fixed order and the intensity statistics."""
+    """What every DataModule on a source artifact has: loaders in a fixed order and the intensity statistics.
+
+    Attributes:
+        decisive: Settings that decide which samples a training sees, in which order; the batch size is no such one.
+    """
+
+    decisive: tuple[str, ...] = ("seed", "window", "steps_per_epoch")
 
     def __init__(self, source: Path, seed: int, batch_size: int, steps_per_epoch: int, num_workers: int) -> None:
         super().__init__()
@@ -51,6 +58,11 @@ class _SourceDataModule(pl.LightningDataModule):
         return Artifact.open(self.source, Kind.SOURCE).content_hash
 
     @property
+    def training_settings(self) -> dict[str, Any]:
+        """What a resumed training must share with its beginning."""
+        return {key: getattr(self, key) for key in self.decisive}
+
+    @property
     def patients(self) -> tuple[str, ...]:
         """Patients that a model trained here has learned from."""
         return ClipIndex(self.source, "train").patients
@@ -72,9 +84,7 @@ class _SourceDataModule(pl.LightningDataModule):
         workers = max(0, self.workers)
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         options: dict[str, Any] = {"collate_fn": collate, "num_workers": workers, "pin_memory": on_gpu}
-        if workers:
-            options |= {"persistent_workers": True, "multiprocessing_context": "forkserver"}
-        return options
+        return options | (worker_options() if workers else {})
 
     def _training_loader(self, dataset: Dataset[Any], collate: Any) -> ResumableLoader:
         trainer = self.trainer
@@ -90,11 +100,21 @@ class _SourceDataModule(pl.LightningDataModule):
         trainer = self.trainer
         world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         batches = DealtBatches(len(dataset), batch_size, rank, world)  # type: ignore[arg-type]
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0)
+        generator = torch.Generator()  # for the reason below
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0, generator=generator)
 
     def _plain_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
         # Few samples: a worker of its own would take longer to start than to read them.
-        return DataLoader(dataset, batch_size=batch_size, shuffle=False, collate_fn=collate, num_workers=0)
+        # A generator of its own: a loader draws a seed for its workers, from the global generator otherwise, and a
+        # resumed training starts more loaders than an unbroken one.
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            shuffle=False,
+            collate_fn=collate,
+            num_workers=0,
+            generator=torch.Generator(),
+        )
 
 
 class SceneDataModule(_SourceDataModule):
@@ -115,6 +135,8 @@ class SceneDataModule(_SourceDataModule):
         num_workers: Loader processes; -1 takes what the machine has to spare.
         seed: Decides every sample together with its id.
     """
+
+    decisive = (*_SourceDataModule.decisive, "labelled_share", "val_samples")
 
     def __init__(
         self,
@@ -200,6 +222,8 @@ class MotionDataModule(_SourceDataModule):
         num_workers: Loader processes; -1 takes what the machine has to spare.
         seed: Decides every sample together with its id.
     """
+
+    decisive = (*SceneDataModule.decisive, "frames", "block", "history")
 
     def __init__(
         self,
@@ -322,6 +346,8 @@ class SegmentationDataModule(_SourceDataModule):
         seed: Decides every sample together with its id.
     """
 
+    decisive = (*_SourceDataModule.decisive, "mix", "labels", "val_frames")
+
     def __init__(
         self,
         source: Path,
@@ -347,6 +373,12 @@ class SegmentationDataModule(_SourceDataModule):
         self.labels = labels
         self.eval_batch_size = eval_batch_size
         self.val_frames = val_frames
+
+    @property
+    def training_settings(self) -> dict[str, Any]:
+        """As above, with the content hash of the synthetic clips where the arm uses them."""
+        clips = self.synthetic if self.mix.needs_synthetic else None
+        return super().training_settings | {"synthetic": None if clips is None else content_hash(clips)}
 
     @property
     def patients(self) -> tuple[str, ...]:

@@ -9,10 +9,7 @@ import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
-from sfvd_pl import __version__
-from sfvd_pl.artifacts import refuse_seen
 from sfvd_pl.diffusion import (
     NoiseSchedule,
     Prediction,
@@ -26,9 +23,8 @@ from sfvd_pl.diffusion import (
     weighted_mse,
     wire_band,
 )
-from sfvd_pl.errors import CheckpointError
-from sfvd_pl.modules.checkpoint import RECORD_KEY, to_plain
 from sfvd_pl.modules.exact import ExactMean, counts, log_and_reset
+from sfvd_pl.modules.recorded import RecordedModule
 
 
 @dataclass(frozen=True)
@@ -108,115 +104,6 @@ def optimiser_with_schedule(module: pl.LightningModule, config: OptimiserConfig)
         ),
     )
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-class RecordedModule(pl.LightningModule):
-    """A module that works on standardised pictures and whose checkpoints say what they are.
-
-    ``x0 = (image - mean) / (2 * std)`` with the mean and standard deviation of the training patients' detector
-    signal, so that x0 has a standard deviation of about 0.5, as diffusion schedules expect. The two numbers travel
-    in the checkpoint.
-
-    Args:
-        config: The module's arguments by name, from which a checkpoint rebuilds it.
-
-    Attributes:
-        learned_from: Content hash of the source and names of the patients that the weights know.
-        inherited_patients: Those that the initial weights know; None where they don't come from another model.
-    """
-
-    intensity: Tensor
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__()
-        self.recorded_config = to_plain(config)
-        self.learned_from: dict[str, Any] = {}
-        self.inherited_patients: tuple[str, ...] | None = None
-        self.register_buffer("intensity", torch.tensor([math.nan, math.nan]))
-
-    def setup(self, stage: str) -> None:
-        """Take the statistics and the data's identity from the DataModule when training starts."""
-        if stage != "fit":
-            return
-        # Constants, the same on every rank. Else each step begins with an exchange of them, and validation hangs where
-        # one rank has a batch more than another.
-        ignored = [name for name, _ in self.named_buffers()]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ignored)  # type: ignore[no-untyped-call]
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.inherited_patients is not None:
-            refuse_seen(self.inherited_patients, datamodule.unseen, what="the model to start from", file=None)
-        patients = sorted({*datamodule.patients, *(self.inherited_patients or ())})
-        self.learned_from = {"source": datamodule.source_hash, "patients": patients}
-        if torch.isnan(self.intensity).any():
-            measured = datamodule.intensity
-            self.intensity.copy_(torch.tensor([measured.mean, measured.std]))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the record: which class, with which settings, learned from whom."""
-        checkpoint[RECORD_KEY] = {
-            "class": type(self).__name__,
-            "version": __version__,
-            "config": self.recorded_config,
-            **self.learned_from,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of another architecture, and to go on training on other data or with other settings."""
-        record = checkpoint.get(RECORD_KEY, {})
-        network = self.recorded_config.get("network")
-        for key, expected, found in (
-            ("class", type(self).__name__, record.get("class")),
-            ("model.network", network, record.get("config", {}).get("network")),
-        ):
-            if found != expected:
-                raise CheckpointError(
-                    "the checkpoint does not fit the model that is to take its weights",
-                    key=key,
-                    expected=expected,
-                    found=found,
-                    remedy="pass the checkpoint of the right stage, with the settings it was trained with",
-                )
-        now = self.learned_from.get("patients", ()) if self._trainer is not None and self.trainer.training else ()
-        self.learned_from = {key: record[key] for key in ("source", "patients") if key in record}
-        if self._trainer is None:
-            return
-        if self.trainer.testing or self.trainer.validating:
-            unseen = self.trainer.datamodule.unseen  # type: ignore[attr-defined]
-            refuse_seen(record.get("patients", ()), unseen, what="the model", file=None)
-        if not self.trainer.training:
-            return
-        own = {"source": self.trainer.datamodule.source_hash, "config": self.recorded_config}  # type: ignore[attr-defined]
-        for key, expected in own.items():
-            if record.get(key) != expected:
-                raise CheckpointError(
-                    "the checkpoint belongs to another training",
-                    key=key,
-                    expected=expected,
-                    found=record.get(key),
-                    remedy="resume with the data and settings it was made with, or start anew in another folder",
-                )
-        # The synthetic clips may be others by now: who went into either is known to the weights.
-        self.learned_from["patients"] = sorted({*record.get("patients", ()), *now})
-
-    def standardise(self, image: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-        """Detector signal in 0..1 to x0."""
-        self._require_intensity()
-        return (image - self.intensity[0]) / (2.0 * self.intensity[1])
-
-    def to_image(self, x0: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-        """x0 to detector signal, clamped to 0..1."""
-        self._require_intensity()
-        return (x0 * (2.0 * self.intensity[1]) + self.intensity[0]).clamp(0.0, 1.0)
-
-    def _require_intensity(self) -> None:
-        if not torch.isfinite(self.intensity).all():
-            raise CheckpointError(
-                "the model has never been trained, so it does not know its data's intensities",
-                key="intensity",
-                expected="a mean and a standard deviation",
-                found="NaN",
-                remedy="pass a checkpoint of a trained model (--ckpt_path)",
-            )
 
 
 class DiffusionModule(RecordedModule):

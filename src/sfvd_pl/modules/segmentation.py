@@ -11,9 +11,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.classification import BinaryF1Score
 
 from sfvd_pl.datasets.batch import FrameBatch
-from sfvd_pl.modules.base import OptimiserConfig, RecordedModule, optimiser_with_schedule
+from sfvd_pl.modules.base import OptimiserConfig, optimiser_with_schedule
 from sfvd_pl.modules.exact import counts, log_and_reset
 from sfvd_pl.modules.media import log_frames
+from sfvd_pl.modules.recorded import RecordedModule
 from sfvd_pl.networks import SegmenterConfig, WireSegmenter
 
 

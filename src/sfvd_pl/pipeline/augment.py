@@ -27,13 +27,14 @@ from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
 from sfvd_pl.diffusion import SamplerConfig
 from sfvd_pl.errors import ArtifactError, CheckpointError, ConfigError
 from sfvd_pl.metrics.segmentation import dice
-from sfvd_pl.modules.base import MaskGuidanceConfig, RecordedModule
+from sfvd_pl.modules.base import MaskGuidanceConfig
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
 from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModule
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.media import log_clips
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
+from sfvd_pl.modules.recorded import RecordedModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.workers import Worker, one_device, this_worker

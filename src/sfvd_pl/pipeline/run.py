@@ -124,16 +124,15 @@ class Pipeline:
         path = self.run.path(folder, f"{command[-1]}.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(config, sort_keys=False))
-        sfvd_command([*command, "--config", str(path), *extra], isolated=self._isolated)
+        arguments = [*command, "--config", str(path), *extra]
+        sfvd_command(arguments, isolated=self._isolated, keep_open=self.run.lock_files)
 
     def _fit(self, name: str, stage: str, config: dict[str, Any], inputs: dict[str, Path]) -> Step:
         """Train one model in a folder of its own."""
         model = self.run.path(name, "model.ckpt")
-        last = self.run.path(name, "checkpoints", "last.ckpt")
 
         def action(resume: bool) -> None:
-            extra = ["--ckpt_path", str(last)] if resume and last.exists() else []
-            self._command(name, [stage, "fit"], config, extra)
+            self._command(name, [stage, "fit"], config, ["--ckpt_path", "last"] if resume else [])
 
         steps = config.get("trainer", {}).get("max_steps")
         return Step(name, config, inputs, [model], action, lambda: f"trained {model} in {steps} steps")

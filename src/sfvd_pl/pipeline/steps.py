@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sfvd_pl import signals
 from sfvd_pl.artifacts import Artifact, canonical_json, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.hashing import code_hash, file_hash
@@ -62,6 +62,7 @@ class Run:
         self.folder = folder
         self.name = name
         self._held: dict[Path, tuple[int, ...]] = {}
+        self.lock_files: tuple[int, ...] = ()
         folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, *parts: str) -> Path:
@@ -84,7 +85,11 @@ class Run:
                     file=self.folder,
                     remedy="wait for it, or choose another RUN",
                 ) from error
-            yield
+            self.lock_files = (lock.fileno(),)
+            try:
+                yield
+            finally:
+                self.lock_files = ()
 
     def state(self, step: str) -> dict[str, Any]:
         """What is known of a step; empty when it never started."""
@@ -168,14 +173,15 @@ class Run:
         number = 1
         while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
             number += 1
-        folder.rename(target)
+        # The folder goes last: killed in between, the next attempt finds the old state in it and moves the rest.
         for output in step.outputs:
             if output.exists() and not output.is_relative_to(folder):
-                output.rename(target / output.name)
+                output.rename(folder / output.name)
         for leftover in step.outputs:
             shards = leftover.with_name(f"{leftover.stem}.shards")
             if shards.is_dir():
-                shards.rename(target / shards.name)
+                shards.rename(folder / shards.name)
+        folder.rename(target)
         say(f"{step.name}: {', '.join(changed)} changed; what was there is kept in {target}")
 
 
@@ -209,26 +215,32 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def sfvd_command(arguments: list[str], *, isolated: bool) -> None:
+def sfvd_command(arguments: list[str], *, isolated: bool, keep_open: tuple[int, ...] = ()) -> None:
     """Run ``sfvd ARGUMENTS``: in this process, or in one of its own where several devices are used.
 
     Lightning's launcher for several devices starts the whole command again for each of them, so a pipeline step
-    must then be a command by itself.
+    must then be a command by itself. Signals are passed on to it.
+
+    Args:
+        arguments: What comes behind ``sfvd``.
+        isolated: In a process of its own.
+        keep_open: File descriptors that such a process shares: the run's lock, should this process be killed.
 
     Raises:
         SfvdError: The command failed.
+        Stopped: It was asked to stop.
     """
     if not isolated:
         from sfvd_pl.cli.main import dispatch
 
         dispatch(arguments)
         return
-    done = subprocess.run([sys.executable, "-m", "sfvd_pl", *arguments], check=False)
-    if done.returncode:
+    status = signals.run_child([sys.executable, "-m", "sfvd_pl", *arguments], keep_open=keep_open)
+    if status:
         raise SfvdError(
             "a command of the pipeline failed",
             key=" ".join(["sfvd", *arguments[:2]]),
             expected="exit status 0",
-            found=done.returncode,
+            found=status,
             remedy="see its messages above; run the same make target again to go on",
         )
