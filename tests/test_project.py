@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import time
 import tomllib
 import venv
 from collections.abc import Iterator
@@ -320,11 +321,34 @@ def test_stages_run_in_order_whatever_the_number_of_jobs() -> None:
 def test_variables_reach_the_command_even_with_spaces_and_quotes() -> None:
     shown = make("-n", "stage1", "DATA=/my clips/o'neil", "RUN=a b", "SEEDS=0 1", "LABELLED=0.5", "ARGS=--x.y 3")
     (line,) = [line for line in shown.splitlines() if " run stage1 " in line]
-    # The shell itself says how it takes the line apart: the command and its two words come first.
+    # The shell itself says how it takes the line apart: exec, the command and its two words come first.
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
     run = ["--run", "a b", "--preset", "auto", "--seed", "0", "--devices", "auto"]
     own = ["--data", "/my clips/o'neil", "--labelled-fraction", "0.5", "--seeds", "0", "1", "--x.y", "3"]
-    assert words[3:] == [*run, *own]
+    assert words[0] == "exec" and words[4:] == [*run, *own]
+
+
+def test_a_signal_to_make_reaches_the_command(tmp_path: Path) -> None:
+    """make passes SIGTERM on to its child, which must not be a shell that dies and leaves the command behind."""
+    venv, got = tmp_path / "venv", tmp_path / "got"
+    (venv / "bin").mkdir(parents=True)
+    sfvd = venv / "bin" / "sfvd"
+    waits = "while :; do sleep 0.05; done"
+    sfvd.write_text(f"#!/bin/sh\ntrap 'echo TERM > {got}; exit 75' TERM\necho up > {got}\n{waits}\n")
+    for path in (sfvd, venv / "bin" / "python"):
+        path.touch()
+        path.chmod(0o755)
+    (venv / ".installed").touch()
+    process = subprocess.Popen(["make", "stage1", f"VENV={venv}"], cwd=ROOT, stdout=-3, stderr=-3)
+    try:
+        deadline = time.monotonic() + 30
+        while not got.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(30) != 0
+        assert got.read_text() == "TERM\n"
+    finally:
+        process.kill()
 
 
 def test_clean_run_refuses_what_is_no_name() -> None:

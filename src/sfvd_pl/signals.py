@@ -164,6 +164,11 @@ def run_child(command: Sequence[str], *, keep_open: Sequence[int] = ()) -> int:
     return status
 
 
+def pass_on_to(child: "subprocess.Popen[bytes]") -> None:
+    """Let a process that helps this one be told of a first signal, and killed by a second."""
+    _request.children = [each for each in _request.children if each.poll() is None] + [child]
+
+
 def take_along(children: Sequence["subprocess.Popen[bytes]"]) -> None:
     """Take processes along when leaving at once; they are told of a first signal by other ways."""
     _last_resort.extend(child for child in children if child not in _last_resort)

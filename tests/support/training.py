@@ -76,13 +76,12 @@ def fit(
         max_epochs=-1,
         default_root_dir=folder,
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         callbacks=[EMA(decay), *(callbacks or [])],
-        **options,
+        **{"enable_checkpointing": False, **options},
     )
     trainer.fit(module.train(), datamodule=data, ckpt_path=resume)
     return trainer

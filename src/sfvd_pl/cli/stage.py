@@ -104,7 +104,7 @@ class StageCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks.append(self.writer())
         kwargs |= {"default_root_dir": run_dir, "logger": loggers or False, "callbacks": callbacks}
-        kwargs["plugins"] = plugins(self._get(self.config_init, "trainer.plugins"))
+        kwargs.setdefault("plugins", plugins(self._get(self.config_init, "trainer.plugins")))
         trainer = super().instantiate_trainer(**kwargs)
         # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         own: list[pl.Callback] = vars(trainer)["callbacks"]

@@ -22,7 +22,7 @@ REMEDY = (
     " --find_batch_size finds the largest that fits), set model.network.gradient_checkpointing true, "
     "trainer.precision bf16-mixed on a GPU, or lower data.window or the block (data.block)"
 )
-SAMPLING_REMEDY = "lower the number of clips that are generated at once (data.predict_batch_size, augment: batch_size)"
+SAMPLING_REMEDY = "lower the number of clips that are generated at once: batch_size"
 
 
 def memory_settings(trainer: pl.Trainer, module: nn.Module, datamodule: Any) -> dict[str, Any]:

@@ -93,5 +93,5 @@ def rescaled(loops: dict[str, Any], then: int, now: int) -> None:
         behind = counted["processed"] - counted["completed"]
         scaled = counted["processed"] * now // then
         loops["epoch_loop.batch_progress"][part] = dict.fromkeys(COUNTERS, scaled) | {"completed": scaled - behind}
-    for state in loops.get("combined_loader", []):
+    for state in loops["state_dict"].get("combined_loader", []):
         state["batches"] = state["batches"] * now // then

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
+from sfvd_pl import signals
 from sfvd_pl.errors import SfvdError
 
 WORKER = "SFVD_WORKER"
@@ -130,6 +131,7 @@ class Siblings:
         for index in range(1, count):
             environment = os.environ | {WORKER: f"{index}/{count}", "LOCAL_RANK": str(index)}
             self.processes.append(subprocess.Popen(command, env=environment))
+            signals.pass_on_to(self.processes[-1])
         return replace(worker, index=worker.index * count, count=worker.count * count, ranks=count, own=False)
 
     def __enter__(self) -> Self:

@@ -29,9 +29,11 @@ from sfvd_pl.errors import ArtifactError, CheckpointError, ConfigError
 from sfvd_pl.metrics.segmentation import dice
 from sfvd_pl.modules.base import MaskGuidanceConfig
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
+from sfvd_pl.modules.checkpoints import AnswersSignals
 from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModule
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.media import log_clips
+from sfvd_pl.modules.memory import SAMPLING_REMEDY, explained_memory
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
 from sfvd_pl.modules.recorded import RecordedModule
@@ -272,7 +274,7 @@ def _predict(
         precision=settings.precision,  # type: ignore[arg-type]
         default_root_dir=settings.run_dir,
         logger=False,
-        callbacks=[writer, *([make_progress("augment")] if worker.rank == 0 else [])],
+        callbacks=[writer, AnswersSignals(), *([make_progress("augment")] if worker.rank == 0 else [])],
         enable_progress_bar=worker.rank == 0,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -284,7 +286,8 @@ def _predict(
     try:
         if writer.work.first:  # one of them: a plan of many thousand clips takes its time
             datamodule.plan.save(plan)
-        trainer.predict(generator, datamodule=datamodule, return_predictions=False)
+        with explained_memory({"batch_size": settings.batch_size}, SAMPLING_REMEDY):
+            trainer.predict(generator, datamodule=datamodule, return_predictions=False)
     finally:
         writer.work.close()
     if writer.work.merged:
