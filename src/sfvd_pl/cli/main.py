@@ -35,6 +35,7 @@ models (LightningCLI: --config, --print_config, any --key value; -h for help)
   scene    fit | validate | predict          stage 1: frames with a wire where a mask says
   motion   fit | validate | predict          stage 2: the frames that follow
   segment  fit | validate | test | predict   wire segmenters; predict finds the wire in your clips
+  features fit | validate                    the network by whose features clips are compared; needs no labels
 
 chain
   augment            stage 3: guided, gated, labelled synthetic clips
@@ -89,6 +90,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "scene": _stage("scene"),
     "motion": _stage("motion"),
     "segment": _stage("segment"),
+    "features": _stage("features"),
     "augment": _augment,
     "evaluate": _evaluate,
     "run": _run,

@@ -1,4 +1,4 @@
-"""``sfvd scene``, ``motion`` and ``segment``: LightningCLI with a run folder, artifacts and loggers."""
+"""``sfvd scene``, ``motion``, ``segment`` and ``features``: LightningCLI with a run folder, artifacts and loggers."""
 
 import sys
 from collections.abc import Sequence
@@ -16,10 +16,12 @@ from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_s
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
 from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
+from sfvd_pl.datasets.views import FeaturesDataModule
 from sfvd_pl.errors import CheckpointError, ConfigError
 from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
 from sfvd_pl.modules.checkpoints import AnswersSignals, Checkpoints
 from sfvd_pl.modules.ema import EMA
+from sfvd_pl.modules.features import FeaturesModule
 from sfvd_pl.modules.gradients import FiniteGradients
 from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.memory import explained_memory, leave_peak, memory_settings
@@ -300,10 +302,17 @@ class SegmentCLI(StageCLI):
         parser.link_arguments("data.window", "model.window")
 
 
+class FeaturesCLI(StageCLI):
+    """The feature network that pictures are compared by."""
+
+    stage = "features"
+
+
 STAGES: dict[str, tuple[type[StageCLI], type[RecordedModule], type[pl.LightningDataModule], str]] = {
     "scene": (SceneCLI, SceneModule, SceneDataModule, "learn frames with a wire where a mask says; draw them"),
     "motion": (MotionCLI, MotionModule, MotionDataModule, "learn the frames that follow; roll out clips"),
     "segment": (SegmentCLI, SegmentationModule, SegmentationDataModule, "train and test wire segmenters"),
+    "features": (FeaturesCLI, FeaturesModule, FeaturesDataModule, "learn what pictures of this domain differ in"),
 }
 
 

@@ -20,10 +20,14 @@ from sfvd_pl.sources.walk import listed_files
 
 STAGES = ("source", "stage1", "stage2", "rollout", "augment", "segment")
 """In order; each needs those before it, but nothing needs ``rollout``."""
-STEPS = ("source", "check", "scene", "motion", "rollout", "guide", "gate", "augment", "evaluator", "segment")
+STEPS = (
+    "source", "check", "scene", "motion", "rollout", "guide", "gate", "augment", "evaluator", "features", "segment",
+)  # fmt: skip
 """Steps whose settings the command line can set, by the preset file that they come from."""
 SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
+FEATURES_SEED = 404
+"""The same for the network by whose features clips are compared."""
 DEFAULT_ARMS = ("real", "classical", "synthetic", "pretrain")
 
 
@@ -230,6 +234,11 @@ class Pipeline:
         config = self._training(role, base, seed=self.settings.seed + SEGMENTER_SEEDS[role])
         return self._fit(role, "segment", config, {"source": self.source})
 
+    def _features(self) -> Step:
+        """The network by whose features clips are compared; no clip needs a label for it."""
+        config = self._training("features", self._config("features"), seed=self.settings.seed + FEATURES_SEED)
+        return self._fit("features", "features", config, {"source": self.source})
+
     def _augment(self) -> list[Step]:
         paths = {
             "source": self.source,
@@ -271,7 +280,7 @@ class Pipeline:
                 steps.append(step)
             steps.append(self._predictions(checkpoints, seed))
             predictions.append(steps[-1].outputs[0])
-        return [*steps, self._segmenter("evaluator"), self._report(predictions)]
+        return [*steps, self._segmenter("evaluator"), self._features(), self._report(predictions)]
 
     def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
         folder = self._seeded(f"segment/{arm}", seed)
