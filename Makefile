@@ -117,7 +117,7 @@ $(VENV)/bin/python:
 	 environment could be made. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(call quote,$(BIN)/python) -m pip install -q -c constraints.txt -e '.[ingest]'
+	$(call quote,$(BIN)/python) -m pip install -q -c constraints.txt -e '.[ingest,metrics]'
 	@touch $(call quote,$@)
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -16,7 +16,7 @@ from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint
 
 Sfvd = Callable[..., Any]
 STEPS = ["source", "check", "scene", "scenes", "motion", "motions", "guide", "gate", "augment", "segment/real"]
-STEPS += ["segment/synthetic", "segment/pretrain", "segmentation", "evaluator", "report"]
+STEPS += ["segment/synthetic", "segment/pretrain", "segmentation", "evaluator", "features", "report"]
 
 
 class Chain(NamedTuple):
@@ -88,7 +88,7 @@ def test_nobody_learned_from_a_patient_that_must_stay_unseen(chain: Chain) -> No
     assert set(of.values()) == {"train", "val", "test"}
     for name in ("scenes", "motions", "synthetic", "segmentation"):
         assert set(Artifact.open(chain.run / f"{name}.h5").patients) == train
-    for model in ("scene", "motion", "guide", "gate", "evaluator", "segment/real"):
+    for model in ("scene", "motion", "guide", "gate", "evaluator", "features", "segment/real"):
         record = read_checkpoint(chain.run / model / "model.ckpt")[RECORD_KEY]
         assert set(record["patients"]) == train
         assert record["source"] == source.content_hash

@@ -18,11 +18,13 @@ from sfvd_pl.datasets.clips import ClipDataset
 from sfvd_pl.diffusion import SamplerConfig
 from sfvd_pl.modules.base import OptimiserConfig
 from sfvd_pl.modules.checkpoint import RECORD_KEY
+from sfvd_pl.modules.features import FeaturesModule
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.recorded import RecordedModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.networks import SegmenterConfig, UNetConfig, WireCondition
+from sfvd_pl.networks.features import FeatureNetworkConfig
 from sfvd_pl.sources import Clip
 from sfvd_pl.sources.phantom.config import PhantomConfig
 from sfvd_pl.sources.phantom.simulate import simulate_clips
@@ -35,6 +37,7 @@ PHANTOM = PhantomConfig(patients=5, clips_per_patient=2, frames=6, height=48, wi
 SPLIT = SplitConfig(val_fraction=0.2, test_fraction=0.2, labelled_fraction=0.6)
 UNET = UNetConfig(block_out_channels=(8, 16), norm_num_groups=4)
 SEGMENTER = SegmenterConfig(features=(8, 8, 8, 8, 8, 8), unshuffle=1)
+FEATURES = FeatureNetworkConfig(channels=(8, 8, 8, 8), projection=8)
 SAMPLER = SamplerConfig(num_inference_steps=2)
 OPTIMISER = OptimiserConfig(warmup_steps=1)
 
@@ -93,6 +96,11 @@ def segmentation_module(**changes: Any) -> SegmentationModule:
     return _ready(
         SegmentationModule(**({"network": SEGMENTER, "optimiser": OPTIMISER, "window": WINDOW} | changes))
     )
+
+
+def features_module(**changes: Any) -> FeaturesModule:
+    """A tiny features module that knows its intensities."""
+    return _ready(FeaturesModule(**({"network": FEATURES, "optimiser": OPTIMISER} | changes)))
 
 
 def _ready(module: Any) -> Any:

@@ -4,7 +4,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from toy import motion_module, save_model, scene_module, segmentation_module, write_toy_source
+from toy import (
+    features_module,
+    motion_module,
+    save_model,
+    scene_module,
+    segmentation_module,
+    write_toy_source,
+)
 
 
 @lru_cache(maxsize=1)
@@ -22,6 +29,7 @@ def _models(folder: Path) -> dict[str, Path]:
         "motion": save_model(motion_module(scene_ckpt=scene), folder / "toy-models" / "motion.ckpt", source),
         "guide": save_model(segmentation_module(seed=1), folder / "toy-models" / "guide.ckpt", source),
         "gate": save_model(segmentation_module(seed=2), folder / "toy-models" / "gate.ckpt", source),
+        "features": save_model(features_module(seed=6), folder / "toy-models" / "features.ckpt", source),
     }
 
 
@@ -33,5 +41,5 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints of untrained models on the toy source: scene, motion, guide, gate."""
+    """Checkpoints of untrained models on the toy source: scene, motion, guide, gate, features."""
     return _models(tmp_path_factory.getbasetemp())

@@ -8,6 +8,7 @@ import torch
 from toy import FRAMES, WINDOW
 
 from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
+from sfvd_pl.datasets.views import FeaturesDataModule
 from sfvd_pl.modules.ema import EMA
 
 
@@ -55,6 +56,12 @@ def segmentation_data(source: Path, **changes: Any) -> SegmentationDataModule:
     settings: dict[str, Any] = {"window": WINDOW, "batch_size": 2, "steps_per_epoch": 4}
     settings |= {"val_frames": 2, "num_workers": 0}
     return SegmentationDataModule(source, **(settings | changes))
+
+
+def features_data(source: Path, **changes: Any) -> FeaturesDataModule:
+    settings: dict[str, Any] = {"window": WINDOW, "frames": 2, "batch_size": 6, "steps_per_epoch": 8}
+    settings |= {"val_samples": 4, "num_workers": 0}
+    return FeaturesDataModule(source, **(settings | changes))
 
 
 def fit(

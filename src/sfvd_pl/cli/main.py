@@ -110,6 +110,7 @@ NOISE = (
     "The ``compute`` method of metric",  # a rank without a validation batch of its own
     "Your `IterableDataset` has `__len__` defined",  # and no workers
     "Couldn't infer the batch indices",  # of which nobody asks
+    "Total length of `list` across ranks is zero",  # nobody to validate on
 )
 """Warnings of libraries about what is done here on purpose."""
 

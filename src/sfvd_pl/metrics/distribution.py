@@ -93,16 +93,35 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return float(max(distance, 0.0))  # below zero by rounding only
 
 
+def frechet_of_vectors(first: Float[np.ndarray, "N D"], second: Float[np.ndarray, "M D"]) -> float:
+    """:func:`frechet_distance` of vectors at hand, in the cheaper of two ways.
+
+    With centred vectors A1, A2 over the roots of n - 1, C = A'A and the last trace is the sum of the singular values of
+    A1 A2', which is N M instead of D D: seconds become milliseconds where vectors are fewer than their numbers.
+    """
+    if max(len(first), len(second)) >= first.shape[1] or min(len(first), len(second)) < 2:
+        return frechet_distance(moments(first), moments(second))
+    a, b = (
+        (v - v.mean(0)) / np.sqrt(len(v) - 1) for v in (np.asarray(first, np.float64), np.asarray(second, np.float64))
+    )
+    _require_finite(a, "first")
+    _require_finite(b, "second")
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    distance = np.sum((first.mean(0) - second.mean(0)) ** 2) + np.sum(a**2) + np.sum(b**2) - 2.0 * cross
+    return float(max(distance, 0.0))
+
+
 def _root(covariance: Floats) -> Floats:
     values, basis = np.linalg.eigh((covariance + covariance.T) / 2.0)
     root: Floats = (basis * np.sqrt(np.maximum(values, 0.0))) @ basis.T
     return root
 
 
-def polynomial_kernel(first: Vectors, second: Vectors) -> Floats:
+def polynomial_kernel(first: Float[np.ndarray, "N D"], second: Float[np.ndarray, "M D"]) -> Floats:
     """(x y / D + 1)^3, the kernel of KID (Binkowski et al. 2018, arXiv 1801.01401)."""
     product: Floats = np.asarray(first, np.float64) @ np.asarray(second, np.float64).T
-    return (product / first.shape[1] + 1.0) ** 3
+    kernel: Floats = (product / first.shape[1] + 1.0) ** 3
+    return kernel
 
 
 class KernelDistance:
@@ -138,28 +157,32 @@ class KernelDistance:
             np.ones(count) if weight is None else weight
             for count, weight in zip(self.unit_counts, (first_weight, second_weight), strict=True)
         ]
-        means = []
+        return float(self._values(weights[0][None], weights[1][None])[0])
+
+    def _values(self, *weights: Floats) -> Floats:
+        """:meth:`value` for each row of weights ``n U``."""
+        total: Floats = np.zeros(len(weights[0]))
         for weight, kernel, pairs in zip(weights, self._within, self._pairs, strict=True):
-            product = np.outer(weight, weight)
-            np.fill_diagonal(product, weight)
-            count = float((product * pairs).sum())
-            if count == 0:
-                return float("nan")
-            means.append(float((product * kernel).sum()) / count)
-        across = float(weights[0] @ self._across @ weights[1])
-        across /= float(weights[0] @ self._sizes[0]) * float(weights[1] @ self._sizes[1])
-        return means[0] + means[1] - 2.0 * across
+            count = _pair_sum(weight, pairs)
+            total += np.divide(_pair_sum(weight, kernel), count, out=np.full_like(count, np.nan), where=count > 0)
+        across = ((weights[0] @ self._across) * weights[1]).sum(1)
+        sizes = (weights[0] @ self._sizes[0]) * (weights[1] @ self._sizes[1])
+        values: Floats = total - 2.0 * across / sizes
+        return values
 
     def interval(self, *, n: int = 500, level: float = 0.95, seed: int = 0) -> Interval:
         """The estimate and its percentile bootstrap interval over the units of both sets; NaN bounds with one unit."""
-        estimate = self.value()
         if min(self.unit_counts) < 2:
-            return Interval(estimate, float("nan"), float("nan"))
-        first, second = (
-            unit_draws(count, n, seed + number) for number, count in enumerate(self.unit_counts)
-        )
-        draws = np.array([self.value(a, b) for a, b in zip(first, second, strict=True)])
-        return _bounds(estimate, draws, level)
+            return Interval(self.value(), float("nan"), float("nan"))
+        draws = [unit_draws(count, n, seed + number) for number, count in enumerate(self.unit_counts)]
+        return _bounds(self.value(), self._values(*draws), level)
+
+
+def _pair_sum(weight: Floats, of_pairs: Floats) -> Floats:
+    """Sums over pairs of units ``n``, for weights ``n U``; within a unit each of its copies counts once."""
+    own = np.diagonal(of_pairs)
+    found: Floats = ((weight @ of_pairs) * weight).sum(1) - weight**2 @ own + weight @ own
+    return found
 
 
 @dataclass(frozen=True)
@@ -218,7 +241,12 @@ def _bounds(estimate: float, draws: Floats, level: float) -> Interval:
 
 
 def kernel_inception_distance(
-    first: Vectors, second: Vectors, *, subsets: int = 50, subset_size: int = 1000, seed: int = 0
+    first: Float[np.ndarray, "N D"],
+    second: Float[np.ndarray, "M D"],
+    *,
+    subsets: int = 50,
+    subset_size: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """KID as published: mean and standard deviation of the estimator over random subsets (arXiv 1801.01401).
 

@@ -1,7 +1,6 @@
 """The sections ``image`` and ``video``: how alike two sets of clips are in a feature space, with what says how far to
 trust it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,8 @@ import numpy as np
 from sfvd_pl.metrics.distribution import (
     KernelDistance,
     VectorSet,
-    frechet_distance,
+    frechet_of_vectors,
     kernel_inception_distance,
-    moments,
 )
 from sfvd_pl.metrics.manifold import overlap
 
@@ -22,13 +20,14 @@ SUBSET_SIZE = 1000
 OVERLAPS = ("precision", "recall", "density", "coverage")
 
 
-def likeness_row(name: str, reference: VectorSet, judged: VectorSet, *, seed: int) -> dict[str, Any]:
+def likeness_row(name: str, reference: VectorSet, judged: VectorSet, *, n: int, seed: int) -> dict[str, Any]:
     """All measures of one set against the reference.
 
     Args:
         name: Of the row.
         reference: Vectors of real test patients.
         judged: Vectors of the set; as many as of the reference, or the figures of rows don't compare.
+        n: Clips that the vectors are of.
         seed: Of the resampling.
     """
     count, features = judged.vectors.shape
@@ -39,11 +38,11 @@ def likeness_row(name: str, reference: VectorSet, judged: VectorSet, *, seed: in
     )
     return {
         "name": name,
-        "n": len(np.unique(judged.groups)),
+        "n": n,
         "n_vectors": count,
         "n_units": len(np.unique(judged.units)),
         "frechet": {
-            "value": frechet_distance(moments(reference.vectors), moments(judged.vectors)),
+            "value": frechet_of_vectors(reference.vectors, judged.vectors),
             "reliable": few > features,
         },
         "kernel": kernel.interval(seed=seed).as_dict("value"),
@@ -72,10 +71,3 @@ def _overlaps(reference: VectorSet, judged: VectorSet, seed: int) -> dict[str, d
         return {name: dict.fromkeys(("value", "low", "high"), float("nan")) for name in OVERLAPS}
     of = {"precision": judged, "density": judged, "recall": reference, "coverage": reference}
     return {name: of[name].mean_interval(getattr(found, name), seed=seed).as_dict("value") for name in OVERLAPS}
-
-
-def likeness_rows(
-    sets: Mapping[str, VectorSet], reference: VectorSet, *, seed: int
-) -> list[dict[str, Any]]:
-    """A row for each set, in order."""
-    return [likeness_row(name, reference, judged, seed=seed) for name, judged in sets.items()]

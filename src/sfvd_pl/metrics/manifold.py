@@ -12,10 +12,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.arrays import Bools, Floats, require_axes
-
-Vectors = Float[np.ndarray, "N D"]
-Groups = Int[np.ndarray, " N"]
+from sfvd_pl.metrics.arrays import Bools, Floats, Ints, require_axes
 
 
 class Overlap(NamedTuple):
@@ -36,7 +33,12 @@ class Overlap(NamedTuple):
 
 
 def overlap(
-    real: Vectors, made: Vectors, *, k: int, real_groups: Groups | None = None, made_groups: Groups | None = None
+    real: Float[np.ndarray, "N D"],
+    made: Float[np.ndarray, "M D"],
+    *,
+    k: int,
+    real_groups: Int[np.ndarray, " N"] | None = None,
+    made_groups: Int[np.ndarray, " M"] | None = None,
 ) -> Overlap | None:
     """All four; None where a vector of either set has fewer than k others of another group.
 
@@ -61,14 +63,14 @@ def overlap(
     in_real: Bools = distance <= real_radius[:, None]
     in_made: Bools = distance <= made_radius[None, :]
     return Overlap(
-        precision=in_real.any(0).astype(np.float64),
-        density=in_real.sum(0) / k,
-        recall=in_made.any(1).astype(np.float64),
-        coverage=in_real.any(1).astype(np.float64),
+        precision=np.asarray(in_real.any(0), np.float64),
+        density=np.asarray(in_real.sum(0) / k, np.float64),
+        recall=np.asarray(in_made.any(1), np.float64),
+        coverage=np.asarray(in_real.any(1), np.float64),
     )
 
 
-def _radii(vectors: Vectors, k: int, groups: Groups | None) -> Floats | None:
+def _radii(vectors: Floats, k: int, groups: Ints | None) -> Floats | None:
     """Distance of each vector to its k-th nearest of another group; None where one has fewer."""
     if len(vectors) <= k:
         return None

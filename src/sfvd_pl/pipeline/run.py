@@ -314,19 +314,20 @@ class Pipeline:
         from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
         from sfvd_pl.pipeline.report import write_run_report
 
-        evaluator = self.run.path("evaluator", "model.ckpt")
+        evaluator, features = (self.run.path(name, "model.ckpt") for name in ("evaluator", "features"))
         folder = self.run.path("report")
         config = {"seeds": self.seeds, "seed": self.settings.seed, "preset": self.settings.preset}
 
         def action(resume: bool) -> None:
             settings = EvaluateSettings(
-                self.source, self.synthetic, evaluator, predictions, self.seeds, self.settings.seed
+                self.source, self.synthetic, evaluator, predictions, self.seeds, features, seed=self.settings.seed
             )
             head = metrics_head(self.settings.name, self.settings.preset, self.settings.seed, self.timings())
             # Beside the folder, not in it: what a changed code or configuration sets aside isn't all out of date.
             write_run_report(folder, evaluate(settings, self.run.path("measures")), head)
 
         inputs = {"source": self.source, "synthetic clips": self.synthetic, "evaluator": evaluator}
+        inputs["feature network"] = features
         inputs |= {path.stem: path for path in predictions}
         outputs = [folder / "index.html", folder / "metrics.json"]
         return Step(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sfvd_pl.metrics.schema import (
     gate,
+    image,
     label_fidelity,
     memorisation,
     motion,
@@ -20,6 +21,8 @@ ANNOUNCED = (
 """Every name that a section may have. One without checks yet is refused as unknown."""
 
 SECTION_CHECKS: Mapping[str, Section] = {
+    "image": image.SECTION,
+    "video": image.SECTION,
     "noise": noise.SECTION,
     "motion": motion.SECTION,
     "wire": wire.SECTION,

@@ -28,7 +28,8 @@ def script_space(path: Path | str, device: torch.device | str = "cpu") -> Networ
     if not path.is_file():
         raise ConfigError("there is no such feature network", file=path, expected="a TorchScript file")
     try:
-        network = torch.jit.load(str(path), map_location=device).eval()
+        load: Any = torch.jit.load  # untyped
+        network = load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise ConfigError(
             "the feature network can't be loaded",

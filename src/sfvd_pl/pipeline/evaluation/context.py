@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.networks.features import FeatureSpace
 from sfvd_pl.pipeline.evaluation.cache import Cache
 from sfvd_pl.pipeline.evaluation.parallel import over_clips
 from sfvd_pl.pipeline.inference import predict_clips
@@ -34,6 +35,8 @@ class Inputs:
         reference: Windows of clips of real test patients.
         training: Windows of clips of real training patients, with or without a known wire.
         evaluator: Segmenter that looks for the wire, on its device.
+        spaces: Feature spaces that clips are compared in.
+        absent_spaces: Why there isn't another one, by its name.
         segmentation: Predictions of the compared segmenters, one artifact for each seed.
         seeds: Their seeds.
         identities: Digest of each of these by name: what a cached result depends on.
@@ -45,6 +48,8 @@ class Inputs:
     reference: ClipSet | None = None
     training: ClipSet | None = None
     evaluator: SegmentationModule | None = None
+    spaces: tuple[FeatureSpace, ...] = ()
+    absent_spaces: Mapping[str, str] = field(default_factory=dict)
     segmentation: tuple[Path, ...] = ()
     seeds: tuple[int, ...] = ()
     identities: Mapping[str, str] = field(default_factory=dict)
@@ -113,6 +118,16 @@ class EvaluationContext:
     def evaluator(self) -> SegmentationModule:
         """Segmenter that looks for the wire."""
         return self._given("evaluator")  # type: ignore[no-any-return]
+
+    @property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """Feature spaces that clips are compared in."""
+        return self._given("spaces")  # type: ignore[no-any-return]
+
+    @property
+    def absent_spaces(self) -> Mapping[str, str]:
+        """Why there isn't another feature space, by its name."""
+        return self.inputs.absent_spaces
 
     @property
     def segmentation(self) -> tuple[Path, ...]:

@@ -8,7 +8,9 @@ from sfvd_pl.datasets.joined import Joined
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, WindowClips
 from sfvd_pl.errors import ArtifactError, ConfigError
 from sfvd_pl.modules.checkpoint import load_for_inference
+from sfvd_pl.modules.features import domain_spaces
 from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.networks.features import FeatureSpace, imagenet_space, script_space
 from sfvd_pl.pipeline.evaluation.context import Inputs
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 from sfvd_pl.pipeline.hashing import file_hash
@@ -55,6 +57,9 @@ def gather(settings: EvaluateSettings) -> Inputs:
         missing["training"] = "there are no training clips"
     synthetic = _generated(settings, made, window, frames)
     evaluator, weights = _evaluator(settings, held_out, missing)
+    spaces, absent = _spaces(settings, held_out)
+    if not spaces:
+        missing["spaces"] = "there is no feature space (--features_ckpt, or pip install 'sfvd-pl[metrics]')"
     if not settings.segmentation:
         missing["segmentation"] = "no predictions of compared segmenters were given (--segmentation)"
     sets = {"synthetic": synthetic, "reference": reference, "training": training}
@@ -65,11 +70,14 @@ def gather(settings: EvaluateSettings) -> Inputs:
         reference=reference,
         training=training,
         evaluator=evaluator,
+        spaces=spaces,
+        absent_spaces=absent,
         segmentation=tuple(settings.segmentation),
         seeds=seeds,
         identities={
             "source": real.content_hash,
             "evaluator": weights,
+            "spaces": " ".join([f"{s.name} {s.weights_sha256} {s.resizing}" for s in spaces] + sorted(absent)),
             "segmentation": " ".join(
                 f"{seed} {file_hash(path)}" for seed, path in zip(seeds, settings.segmentation, strict=True)
             ),
@@ -150,3 +158,24 @@ def _evaluator(
     known = evaluator.learned_from.get("patients", ())
     refuse_seen(known, held_out, what="the evaluator", file=settings.evaluator_ckpt)
     return evaluator, file_hash(settings.evaluator_ckpt)
+
+
+def _spaces(
+    settings: EvaluateSettings, held_out: tuple[str, ...]
+) -> tuple[tuple[FeatureSpace, ...], dict[str, str]]:
+    """Feature spaces, and why others are not there."""
+    device, absent = default_device(), dict[str, str]()
+    spaces: list[FeatureSpace] = []
+    if settings.features_ckpt is None:
+        absent["domain-frames"] = absent["domain-clips"] = "no network of this domain was given (--features_ckpt)"
+    else:
+        spaces += domain_spaces(settings.features_ckpt, device, unseen=held_out)
+    try:
+        spaces.append(imagenet_space(device))
+    except ConfigError as error:
+        absent["imagenet-efficientnet-lite0"] = f"{error.message}: {error.remedy}"
+    if settings.feature_script is None:
+        absent["torchscript"] = "no network of the user's own was given (--feature_script)"
+    else:
+        spaces.append(script_space(settings.feature_script, device))
+    return tuple(spaces), absent

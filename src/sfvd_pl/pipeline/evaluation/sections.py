@@ -6,11 +6,13 @@ from typing import Any
 
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext
 from sfvd_pl.pipeline.evaluation.gate import measure_gate
+from sfvd_pl.pipeline.evaluation.image import measure_image
 from sfvd_pl.pipeline.evaluation.label_fidelity import measure_label_fidelity
 from sfvd_pl.pipeline.evaluation.memorisation import measure_memorisation
 from sfvd_pl.pipeline.evaluation.motion import measure_motion
 from sfvd_pl.pipeline.evaluation.noise import measure_noise
 from sfvd_pl.pipeline.evaluation.segmentation import measure_segmentation
+from sfvd_pl.pipeline.evaluation.video import measure_video
 from sfvd_pl.pipeline.evaluation.visibility import measure_visibility
 from sfvd_pl.pipeline.evaluation.wire import measure_wire
 
@@ -33,6 +35,8 @@ class SectionMeasure:
 SETS = ("synthetic", "reference", "training")
 
 SECTION_MEASURES: tuple[SectionMeasure, ...] = (
+    SectionMeasure("image", measure_image, (*SETS, "spaces")),
+    SectionMeasure("video", measure_video, (*SETS, "spaces")),
     SectionMeasure("noise", measure_noise, SETS),
     SectionMeasure("motion", measure_motion, SETS),
     SectionMeasure("wire", measure_wire, SETS),

@@ -15,6 +15,8 @@ class EvaluateSettings:
             are left out.
         segmentation: Predictions of the compared segmenters on the test clips of ``real``, one artifact for each seed.
         seeds: Seeds of those segmenters, in the same order; counted from 0 without.
+        features_ckpt: Network of this domain (`sfvd features fit`) by whose features clips are compared.
+        feature_script: A further such network of your own: a TorchScript file, such as Inception.
         seed: Of windows, shuffling and resampling.
         split: Whose clips of ``real`` are the reference; nobody of them may have been learned from.
         windows_per_clip: Windows cut from each real clip.
@@ -29,6 +31,8 @@ class EvaluateSettings:
     evaluator_ckpt: Path | None = None
     segmentation: list[Path] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    features_ckpt: Path | None = None
+    feature_script: Path | None = None
     seed: int = 0
     split: str = "test"
     windows_per_clip: int = 2
