@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from feature_examples import feature_sections
 from memorisation_example import memorisation_example
 from temporal_examples import temporal_sections
 
@@ -88,6 +89,7 @@ def made_up_metrics() -> dict[str, Any]:
         ],
         "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3}},
         "not_measured": {},
+        **copy.deepcopy(feature_sections()),
         "label_fidelity": made_up_fidelity(),
         "noise": {
             "pixel_std": {"synthetic": 0.141, "real": 0.152, "ratio": 0.141 / 0.152},

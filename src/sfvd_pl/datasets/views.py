@@ -16,6 +16,7 @@ from sfvd_pl.datasets.loaders import ResumableLoader
 from sfvd_pl.datasets.modules import VALIDATION_SEED_OFFSET, _SourceDataModule
 from sfvd_pl.datasets.windows import Window, philox
 from sfvd_pl.diffusion import sample_seed
+from sfvd_pl.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,14 @@ class FeaturesDataModule(_SourceDataModule):
         self.frames = frames
         self.views = views
         self.val_samples = val_samples
+        if batch_size < 2:
+            raise ConfigError(
+                "a window is learned by telling it from others",
+                key="data.batch_size",
+                expected="at least 2",
+                found=batch_size,
+                remedy="raise data.batch_size",
+            )
 
     def _dataset(self, split: str, seed: int, count: int | None = None) -> ViewDataset:
         return ViewDataset(
@@ -165,4 +174,4 @@ class FeaturesDataModule(_SourceDataModule):
         dataset = self._dataset("val", self.seed + VALIDATION_SEED_OFFSET, self.val_samples)
         if not len(dataset.index.clips):
             return []
-        return self._plain_loader(dataset, self.batch_size, ViewBatch.collate)
+        return self._dealt_loader(dataset, self.batch_size, ViewBatch.collate)

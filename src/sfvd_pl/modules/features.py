@@ -12,6 +12,7 @@ from sfvd_pl.artifacts import file_hash, refuse_seen
 from sfvd_pl.datasets.views import ViewBatch
 from sfvd_pl.modules.base import OptimiserConfig, RecordedModule, optimiser_with_schedule
 from sfvd_pl.modules.checkpoint import load_for_inference
+from sfvd_pl.modules.exact import ExactMean, counts, log_and_reset
 from sfvd_pl.networks.features import FeatureNetwork, FeatureNetworkConfig, NetworkSpace
 
 RESIZING = "none: native scale"
@@ -19,21 +20,22 @@ RESIZING = "none: native scale"
 
 def contrastive_loss(
     first: Float[Tensor, "B D"], second: Float[Tensor, "B D"], temperature: float
-) -> Float[Tensor, ""]:
-    """Finds, for each view among all 2B, the other view of its window (NT-Xent: Chen et al. 2020, arXiv 2002.05709,
-    equation 1)."""
+) -> Float[Tensor, " B"]:
+    """How badly, for each view among all 2B, the other view of its window is found; the mean of a window's two views
+    (NT-Xent: Chen et al. 2020, arXiv 2002.05709, equation 1)."""
     count = len(first)
     views = normalize(torch.cat([first, second]), dim=1)
     likeness = views @ views.T / temperature
     itself = torch.eye(2 * count, dtype=torch.bool, device=views.device)
     partner = torch.arange(2 * count, device=views.device).roll(count)
-    return cross_entropy(likeness.masked_fill(itself, -torch.inf), partner)
+    losses = cross_entropy(likeness.masked_fill(itself, -torch.inf), partner, reduction="none")
+    return losses.view(2, count).mean(0)
 
 
-def matched_share(first: Float[Tensor, "B D"], second: Float[Tensor, "B D"]) -> Tensor:
-    """Share of the windows whose two views are nearer to one another, by angle, than to any other window's view."""
+def matched(first: Float[Tensor, "B D"], second: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+    """1 for each window whose first view is nearer, by angle, to its second one than to that of any other window."""
     likeness = normalize(first, dim=1) @ normalize(second, dim=1).T
-    return (likeness.argmax(1) == torch.arange(len(first), device=first.device)).float().mean()
+    return (likeness.argmax(1) == torch.arange(len(first), device=first.device)).float()
 
 
 def _head(features: int, width: int) -> nn.Sequential:
@@ -73,6 +75,8 @@ class FeaturesModule(RecordedModule):
             torch.manual_seed(seed)
             self.frame_head = _head(network.num_features, network.projection)
             self.clip_head = _head(network.num_features, network.projection)
+        self.val_loss = ExactMean()
+        self.val_matched = ExactMean()
 
     def embed_frames(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B D"]:
         """Vectors of frames in 0..1."""
@@ -83,29 +87,33 @@ class FeaturesModule(RecordedModule):
         return self.network.clips(self.standardise(images))
 
     def _losses(self, batch: ViewBatch) -> tuple[Tensor, Tensor]:
-        """Loss and matched share, frames and clips together."""
+        """Loss of each window, and whether its views were matched; frames and clips together."""
         both = [batch.views[:, number, None] for number in (0, 1)]
         frames = [self.embed_frames(view[:, :, 0]) for view in both]
         clips = [self.embed_clips(view) for view in both]
         loss = contrastive_loss(self.frame_head(frames[0]), self.frame_head(frames[1]), self.temperature)
         loss = loss + contrastive_loss(self.clip_head(clips[0]), self.clip_head(clips[1]), self.temperature)
-        matched = (matched_share(*frames) + matched_share(*clips)) / 2.0
-        return loss, matched.detach()
+        found = (matched(*frames) + matched(*clips)) / 2.0
+        return loss, found.detach()
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         """One step on pairs of views."""
-        loss, matched = self._losses(batch)
-        size = len(batch.sample_id)
+        losses, found = self._losses(batch)
+        loss, size = losses.mean(), len(batch.sample_id)
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
-        self.log("train/matched", matched, batch_size=size)
+        self.log("train/matched", found.mean(), batch_size=size)
         return loss
 
     def validation_step(self, batch: ViewBatch, batch_idx: int) -> None:
-        """The same on patients that are not learned from."""
-        loss, matched = self._losses(batch)
-        size = len(batch.sample_id)
-        self.log("val/loss", loss, batch_size=size, sync_dist=True)
-        self.log("val/matched", matched, batch_size=size, sync_dist=True, prog_bar=True)
+        """The same on patients that are not learned from; a window by itself has none to be told from."""
+        if counts(self.trainer, batch_idx) and len(batch.sample_id) > 1:
+            losses, found = self._losses(batch)
+            self.val_loss.update(losses)
+            self.val_matched.update(found)
+
+    def on_validation_epoch_end(self) -> None:
+        """The means over all ranks."""
+        log_and_reset(self, val__loss=self.val_loss, val__matched=self.val_matched)
 
     def configure_optimizers(self) -> Any:
         """AdamW, warm-up, cosine."""
