@@ -116,11 +116,11 @@ def _generate(settings: AugmentSettings, worker: Worker, die_after: int) -> None
 
 
 def test_processes_of_which_some_are_killed_make_the_same_artifact(settings: Settings) -> None:
-    asked = {"plan": PlanConfig(num_clips=12, reuse_scenes=0.25), "batch_size": 1}
+    asked = {"plan": PlanConfig(num_clips=7, reuse_scenes=0.3), "batch_size": 1}
     alone, shared = settings("alone", **asked), settings("shared", **asked)
     make_synthetic(alone)
     fork = multiprocessing.get_context("fork")
-    dying = (1, 3, 99)
+    dying = (0, 1, 99)
     processes = [
         fork.Process(target=_generate, args=(shared, Worker(index, 3), die)) for index, die in enumerate(dying)
     ]
@@ -128,7 +128,8 @@ def test_processes_of_which_some_are_killed_make_the_same_artifact(settings: Set
         process.start()
     for process in processes:
         process.join(60)
-    assert [process.exitcode for process in processes] == [-9, -9, 0]
+    first, second, last = (process.exitcode for process in processes)
+    assert last == 0 and -9 in (first, second)  # one of them may find nothing left to die in
     assert Artifact.open(alone.out).content_hash == Artifact.open(shared.out).content_hash
     assert sorted(p.name for p in shared.out.parent.glob("shared*")) == ["shared", "shared.h5"]
 
@@ -181,12 +182,13 @@ def test_the_thresholds_are_those_of_whoever_came_first(settings: Settings, monk
 
 
 def test_without_merging_the_shards_are_left(settings: Settings) -> None:
-    asked = settings(merge=False)
+    plan = PlanConfig(num_clips=2)
+    asked = settings(plan=plan, merge=False)
     make_synthetic(asked)
     assert not asked.out.exists()
     out = merge_shards(shards_folder(asked.out))
     assert out == asked.out
-    assert Artifact.open(out).content_hash == Artifact.open(make_synthetic(settings("whole"))).content_hash
+    assert Artifact.open(out).content_hash == Artifact.open(make_synthetic(settings("whole", plan=plan))).content_hash
 
 
 def test_the_artifact_holds_what_was_planned(settings: Settings, source: Path, scenes: Path) -> None:
