@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from sfvd_pl.artifacts import file_hash, refuse_seen
 from sfvd_pl.datasets.views import ViewBatch
-from sfvd_pl.modules.base import OptimiserConfig, RecordedModule, optimiser_with_schedule
+from sfvd_pl.modules.base import OptimiserConfig, optimiser_with_schedule
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.exact import ExactMean, counts, log_and_reset
+from sfvd_pl.modules.recorded import RecordedModule
 from sfvd_pl.networks.features import FeatureNetwork, FeatureNetworkConfig, NetworkSpace
 
 RESIZING = "none: native scale"
