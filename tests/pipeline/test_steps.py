@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from toy import rewritten
 
 from sfvd_pl.artifacts import Artifact, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
+from sfvd_pl.pipeline import steps
 from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 
 
@@ -192,6 +194,45 @@ def test_one_process_at_a_time(run: Run) -> None:
         pass
 
 
+def test_processes_that_share_a_step_lock_out_all_others(run: Run) -> None:
+    with run.locked(together=True):
+        with Run(run.folder, "r").locked(together=True):
+            pass
+        with pytest.raises(ConfigError, match="another process"), Run(run.folder, "r").locked():
+            pass
+    with run.locked(), pytest.raises(ConfigError, match="another process"), Run(run.folder, "r").locked(together=True):
+        pass
+
+
+def test_a_disk_without_locks_is_said_and_used(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(steps.fcntl, "flock", flock)
+    with run.locked():
+        pass
+    assert "a disk without locks" in capsys.readouterr().out
+
+
+def test_nothing_is_set_aside_where_others_may_be_at_work(run: Run) -> None:
+    work = Work(run, steps=3)
+    assert run.perform(work.step(), together=True)
+    assert not run.perform(work.step(), together=True)
+    work.config = {"steps": 4}
+    with pytest.raises(ConfigError, match="other settings") as refused:
+        run.perform(work.step(), together=True)
+    assert refused.value.found == "configuration changed"
+    assert work.out.exists()
+    run.make_room(work.step())  # by the stage before it
+    assert not work.out.exists()
+    assert (run.path("copy.previous-1") / "out.txt").exists()
+    assert run.perform(work.step(), together=True)
+    run.make_room(work.step())  # nothing has changed
+    assert work.out.exists()
+
+
 def test_a_dead_process_leaves_no_lock(run: Run) -> None:
     code = (
         "import os, sys; from pathlib import Path; from sfvd_pl.pipeline.steps import Run\n"
@@ -264,3 +305,16 @@ def test_an_unreadable_state_counts_as_none(run: Run) -> None:
 def test_a_command_of_its_own_process_reports_failure() -> None:
     with pytest.raises(SfvdError, match="found: 2"):
         sfvd_command(["nonsense"], isolated=True)
+
+
+def test_a_command_is_started_by_the_launcher(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    launcher = ("sh", "-c", f'echo "$@" > "{seen}"; exec "$@"', "launcher")
+    sfvd_command(["--version"], isolated=True, launcher=launcher)
+    assert seen.read_text().split()[1:] == ["-m", "sfvd_pl", "--version"]
+
+
+def test_a_launcher_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="launcher") as refused:
+        sfvd_command(["--version"], isolated=True, launcher=("srun-that-is-nowhere",))
+    assert "srun-that-is-nowhere" in str(refused.value)

@@ -1,6 +1,7 @@
 """``sfvd augment``, ``sfvd evaluate`` and ``sfvd run``."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,10 +71,24 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
     parser.add_argument("--data", type=Path, default=None, help="clips of any kind; the simulator without it")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--devices", default="auto", help="number of devices")
+    parser.add_argument("--devices", default="auto", help="number of devices, of each machine")
+    parser.add_argument("--nodes", type=_positive, default=1, help="machines that train together, with a launcher")
+    parser.add_argument(
+        "--launcher",
+        type=shlex.split,
+        default=(),
+        metavar="COMMAND",
+        help="what starts trainings and generation on their machines, a process for each device, such as srun",
+    )
     parser.add_argument("--labelled-fraction", type=float, default=None, help="share of labelled training clips")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="seeds of the comparison's arms")
     return parser
+
+
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
 
 
 def run(args: Sequence[str]) -> None:
@@ -95,6 +110,8 @@ def run(args: Sequence[str]) -> None:
             labelled_fraction=known.labelled_fraction,
             seeds=tuple(known.seeds),
             overrides=parse_overrides(rest, STEPS),
+            nodes=known.nodes,
+            launcher=tuple(known.launcher),
         )
     )
     pipeline.perform(known.stage)

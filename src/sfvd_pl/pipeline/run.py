@@ -1,6 +1,8 @@
 """``sfvd run``: the four stages as chains of steps."""
 
 import json
+import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,9 @@ from sfvd_pl.pipeline.rollout import RolloutConfig, measure_step
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
 from sfvd_pl.sources.walk import listed_files
 
-STAGES = ("source", "stage1", "stage2", "rollout", "augment", "segment")
-"""In order; each needs those before it, but nothing needs ``rollout``."""
+STAGES = ("source", "stage1", "stage2", "rollout", "guides", "clips", "augment", "segment")
+"""In order; each needs those before it, but nothing needs ``rollout``. ``augment`` is ``guides``, then ``clips``, which
+many processes may share."""
 STEPS = (
     "source", "check", "scene", "motion", "rollout", "guide", "gate", "augment", "evaluator", "features", "segment",
 )  # fmt: skip
@@ -42,10 +45,12 @@ class RunSettings:
         stages: Folder of presets.
         data: Folder of clips, or one recording; None simulates them.
         seed: Of everything.
-        devices: As in Lightning's Trainer.
+        devices: As in Lightning's Trainer; of each machine.
         labelled_fraction: Overrides the preset's; None keeps it.
         seeds: Seeds of the comparison's arms; each arm is trained once for each.
         overrides: Settings by step, on top of the preset.
+        nodes: Machines that train together; the launcher starts a process for each device of each.
+        launcher: Command that trainings and generation are started by, ``srun`` for one; empty for none.
     """
 
     name: str
@@ -58,6 +63,8 @@ class RunSettings:
     labelled_fraction: float | None = None
     seeds: tuple[int, ...] = ()
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nodes: int = 1
+    launcher: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -82,12 +89,16 @@ class Pipeline:
         settings = self.settings
         data = "the simulator" if settings.data is None else settings.data
         say(f"run {settings.name}: preset {settings.preset}, seed {settings.seed}, clips from {data}")
-        with self.run.locked():
+        stages = list(stages)
+        together = set(stages) == {"clips"}
+        with self.run.locked(together=together):
             for stage in stages:
                 if stage not in ("source", "stage1"):
                     require_passed(self.run, self.source)
                 for step in getattr(self, f"_{stage}")():
-                    self.run.perform(step)
+                    self.run.perform(step, together=together)
+                if stage == "guides":
+                    self._make_room_for_clips()
 
     # -- configuration ---------------------------------------------------------------------------------------
 
@@ -102,16 +113,12 @@ class Pipeline:
 
     def _training(self, folder: str, config: dict[str, Any], *, seed: int, stage: str | None = None) -> dict[str, Any]:
         """A LightningCLI configuration that belongs to this run."""
-        trainer: dict[str, Any] = {}
-        if self.settings.devices != "auto":
-            trainer["devices"] = _devices(self.settings.devices)
         return merged(
             config,
             {
                 "seed_everything": seed,
                 "run_dir": str(self.run.path(folder)),
                 "data": {"source": str(self.source)},
-                "trainer": trainer,
                 "logging": {"run": self.settings.name, "stage": stage or folder.replace("/", "-")},
             },
         )
@@ -121,25 +128,48 @@ class Pipeline:
         """Several devices: each step is a process of its own, which Lightning's launcher can start again."""
         devices = _devices(self.settings.devices)
         count = torch.cuda.device_count() if devices in ("auto", -1) else devices
-        return isinstance(count, int) and count > 1
+        return bool(self.settings.launcher) or (isinstance(count, int) and count > 1)
+
+    def _where(self, prefix: str = "trainer.") -> list[str]:
+        """Arguments that say how many devices to use: no part of what decides a result."""
+        devices = _devices(self.settings.devices)
+        return [] if devices == "auto" else [f"--{prefix}devices", str(devices)]
+
+    def _decisive(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a training that decide its result: samples a step, however many devices divide them."""
+        devices, data = _devices(self.settings.devices), dict(config.get("data", {}))
+        size = data.get("batch_size")
+        if not isinstance(devices, int) or not isinstance(size, int) or devices * self.settings.nodes <= 1:
+            return config
+        trainer = dict(config.get("trainer", {}))
+        del data["batch_size"]
+        each = size * int(trainer.pop("accumulate_grad_batches", 1))
+        total = each * devices * self.settings.nodes
+        return {**config, "data": data, "trainer": trainer, "samples_a_step": total}
 
     def _command(self, folder: str, command: list[str], config: dict[str, Any], extra: list[str]) -> None:
         """Write the configuration beside the results, and run ``sfvd`` on it."""
         path = self.run.path(folder, f"{command[-1]}.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(config, sort_keys=False))
+        # Processes that share a step write the same, and must not read one another's half.
+        partial = path.with_name(f".{path.name}.partial-{socket.gethostname()}-{os.getpid()}")
+        partial.write_text(yaml.safe_dump(config, sort_keys=False))
+        partial.replace(path)
         arguments = [*command, "--config", str(path), *extra]
-        sfvd_command(arguments, isolated=self._isolated, keep_open=self.run.lock_files)
+        sfvd_command(
+            arguments, isolated=self._isolated, keep_open=self.run.lock_files, launcher=self.settings.launcher
+        )
 
     def _fit(self, name: str, stage: str, config: dict[str, Any], inputs: dict[str, Path]) -> Step:
         """Train one model in a folder of its own."""
         model = self.run.path(name, "model.ckpt")
 
         def action(resume: bool) -> None:
-            self._command(name, [stage, "fit"], config, ["--ckpt_path", "last"] if resume else [])
+            where = [*self._where(), "--trainer.num_nodes", str(self.settings.nodes)]
+            self._command(name, [stage, "fit"], config, [*where, *(["--ckpt_path", "last"] if resume else [])])
 
         steps = config.get("trainer", {}).get("max_steps")
-        return Step(name, config, inputs, [model], action, lambda: f"trained {model} in {steps} steps")
+        return Step(name, self._decisive(config), inputs, [model], action, lambda: f"trained {model} in {steps} steps")
 
     # -- stages ----------------------------------------------------------------------------------------------
 
@@ -223,7 +253,8 @@ class Pipeline:
         inputs = {"source": self.source, f"{stage} model": model, **inputs}
 
         def action(resume: bool) -> None:
-            self._command(name, [stage, "predict"], config, ["--ckpt_path", str(model), "--out", str(out)])
+            extra = ["--ckpt_path", str(model), "--out", str(out)]
+            self._command(name, [stage, "predict"], config, [*self._where(), *extra])
 
         return Step(name, config, inputs, [out], action, lambda: _clips_line(out))
 
@@ -240,6 +271,20 @@ class Pipeline:
         return self._fit("features", "features", config, {"source": self.source})
 
     def _augment(self) -> list[Step]:
+        return [*self._guides(), *self._clips()]
+
+    def _guides(self) -> list[Step]:
+        """The segmenters that steer and judge."""
+        return [self._segmenter("guide"), self._segmenter("gate")]
+
+    def _make_room_for_clips(self) -> None:
+        """Clips of other settings move aside now: the processes that make the new ones don't know of one another."""
+        (clips,) = self._clips()
+        if all(path.exists() for path in clips.inputs.values()):
+            self.run.make_room(clips)
+
+    def _clips(self) -> list[Step]:
+        """The generated clips."""
         paths = {
             "source": self.source,
             "scenes": self.scenes,
@@ -258,14 +303,12 @@ class Pipeline:
                 "logging": {"run": self.settings.name, "stage": "augment"},
             },
         )
-        if self.settings.devices != "auto":
-            config["devices"] = _devices(self.settings.devices)
 
         def action(resume: bool) -> None:
-            self._command("augment", ["augment"], config, [])
+            self._command("augment", ["augment"], config, self._where(""))
 
         made = Step("augment", config, paths, [self.synthetic], action, lambda: _synthetic_line(self.synthetic))
-        return [self._segmenter("guide"), self._segmenter("gate"), made]
+        return [made]
 
     def _segment(self) -> list[Step]:
         base = self._config("segment")

@@ -1,9 +1,11 @@
 """One step of the pipeline: does nothing when nothing changed, goes on where it was cut, keeps what it replaces."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,8 @@ from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.hashing import code_hash, file_hash
 
 STATE_FILE = "step.json"
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system answers that has no locks, Lustre without its option ``flock`` for one."""
 
 
 @dataclass
@@ -70,21 +74,27 @@ class Run:
         return self.folder.joinpath(*parts)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """One process at a time may work on a run.
+    def locked(self, *, together: bool = False) -> Iterator[None]:
+        """One process at a time may work on a run, or any number of those that share one step's work.
+
+        Args:
+            together: This is one of the latter.
 
         Raises:
             ConfigError: Another one does.
         """
-        with (self.folder / ".lock").open("w") as lock:
+        with (self.folder / ".lock").open("a+") as lock:  # NFS shares a lock only on what may be read
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except OSError as error:
-                raise ConfigError(
-                    "another process is working on this run",
-                    file=self.folder,
-                    remedy="wait for it, or choose another RUN",
-                ) from error
+                if error.errno in WITHOUT_LOCKS:
+                    say(f"{self.folder} lies on a disk without locks: see to it that one process works on it")
+                else:
+                    raise ConfigError(
+                        "another process is working on this run",
+                        file=self.folder,
+                        remedy="wait for it, or choose another RUN",
+                    ) from error
             self.lock_files = (lock.fileno(),)
             try:
                 yield
@@ -103,12 +113,28 @@ class Run:
     def _save_state(self, step: Step, state: dict[str, Any]) -> None:
         folder = self.path(step.name)
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{STATE_FILE}.partial-{os.getpid()}"
+        # In containers on two nodes, processes may well have the same number.
+        partial = folder / f".{STATE_FILE}.partial-{socket.gethostname()}-{os.getpid()}"
         partial.write_text(json.dumps(state, indent=1))
         partial.replace(folder / STATE_FILE)
 
-    def perform(self, step: Step) -> bool:
+    def make_room(self, step: Step) -> None:
+        """Set aside what a step made with another configuration, before processes set about it together.
+
+        Raises:
+            SfvdError: An input can't be read.
+        """
+        if before := self.state(step.name):
+            parts = step.fingerprint()
+            if before.get("fingerprint") != parts:
+                self._set_aside(step, before, parts)
+
+    def perform(self, step: Step, *, together: bool = False) -> bool:
         """Do a step if there is anything to do; returns whether there was.
+
+        Args:
+            step: What to do.
+            together: Other processes may be at it too, so nothing may be set aside.
 
         Raises:
             ArtifactError: An input is missing or broken, or what the step made was changed since.
@@ -123,6 +149,13 @@ class Run:
             return False
         resume = same and before.get("status") == "running"
         if before and not same:
+            if together:
+                raise ConfigError(
+                    "what is there was made with other settings, and other processes may be at work on it",
+                    file=self.path(step.name),
+                    found=", ".join(_changed(before, parts)) + " changed",
+                    remedy=f"run the stage that comes before {step.name} with these settings: it sets it aside",
+                )
             self._set_aside(step, before, parts)
         spent = float(before.get("seconds", 0.0)) if resume else 0.0
         state: dict[str, Any] = {"fingerprint": parts, "status": "running", "seconds": spent}
@@ -167,8 +200,6 @@ class Run:
 
     def _set_aside(self, step: Step, before: dict[str, Any], parts: dict[str, str]) -> None:
         """Keep what an earlier configuration made beside the run's new results."""
-        old = before.get("fingerprint", {})
-        changed = sorted(key for key in {*old, *parts} if old.get(key) != parts.get(key))
         folder = self.path(step.name)
         number = 1
         while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
@@ -182,7 +213,13 @@ class Run:
             if shards.is_dir():
                 shards.rename(folder / shards.name)
         folder.rename(target)
-        say(f"{step.name}: {', '.join(changed)} changed; what was there is kept in {target}")
+        say(f"{step.name}: {', '.join(_changed(before, parts))} changed; what was there is kept in {target}")
+
+
+def _changed(before: dict[str, Any], parts: dict[str, str]) -> list[str]:
+    """Parts of the fingerprint that are no longer what they were."""
+    old = before.get("fingerprint", {})
+    return sorted(key for key in {*old, *parts} if old.get(key) != parts.get(key))
 
 
 def _refuse_changed(step: Step, before: dict[str, Any]) -> None:
@@ -215,7 +252,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def sfvd_command(arguments: list[str], *, isolated: bool, keep_open: tuple[int, ...] = ()) -> None:
+def sfvd_command(
+    arguments: list[str], *, isolated: bool, keep_open: tuple[int, ...] = (), launcher: tuple[str, ...] = ()
+) -> None:
     """Run ``sfvd ARGUMENTS``: in this process, or in one of its own where several devices are used.
 
     Lightning's launcher for several devices starts the whole command again for each of them, so a pipeline step
@@ -225,6 +264,7 @@ def sfvd_command(arguments: list[str], *, isolated: bool, keep_open: tuple[int, 
         arguments: What comes behind ``sfvd``.
         isolated: In a process of its own.
         keep_open: File descriptors that such a process shares: the run's lock, should this process be killed.
+        launcher: A command that starts such processes, on other machines too, as ``srun`` does.
 
     Raises:
         SfvdError: The command failed.
@@ -235,7 +275,16 @@ def sfvd_command(arguments: list[str], *, isolated: bool, keep_open: tuple[int, 
 
         dispatch(arguments)
         return
-    status = signals.run_child([sys.executable, "-m", "sfvd_pl", *arguments], keep_open=keep_open)
+    command = [*launcher, sys.executable, "-m", "sfvd_pl", *arguments]
+    try:
+        status = signals.run_child(command, keep_open=keep_open)
+    except OSError as error:
+        raise ConfigError(
+            "the launcher can't be started",
+            key="--launcher",
+            expected="a command such as srun",
+            found=f"{command[0]}: {error.strerror}",
+        ) from error
     if status:
         raise SfvdError(
             "a command of the pipeline failed",

@@ -1,0 +1,88 @@
+"""How a run turns its settings into commands."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy import STAGES
+
+from sfvd_pl.errors import ConfigError
+from sfvd_pl.pipeline import run as module
+from sfvd_pl.pipeline.run import Pipeline, RunSettings
+
+
+def _pipeline(root: Path, **settings: Any) -> Pipeline:
+    return Pipeline(RunSettings("r", root, "toy", STAGES, **settings))
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, Any]]]:
+    """The commands that steps give, none of them run."""
+    given: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(module, "sfvd_command", lambda arguments, **how: given.append((arguments, how)))
+    return given
+
+
+def test_the_launcher_starts_trainings_and_generation_alike(
+    tmp_path: Path, commands: list[tuple[list[str], dict[str, Any]]]
+) -> None:
+    pipeline = _pipeline(tmp_path, devices="4", nodes=2, launcher=("srun", "--wait=60"))
+    _, _, fit, predict = pipeline._stage1()
+    (clips,) = pipeline._clips()
+    for step in (fit, predict, clips):
+        step.action(True)
+    assert all(how["launcher"] == ("srun", "--wait=60") and how["isolated"] for _, how in commands)
+    (trained, generated, augmented) = (arguments for arguments, _ in commands)
+    wide = ["--trainer.devices", "4", "--trainer.num_nodes", "2", "--ckpt_path", "last"]
+    assert trained == ["scene", "fit", "--config", str(tmp_path / "r/scene/fit.yaml"), *wide]
+    assert generated[4:6] == ["--trainer.devices", "4"]
+    assert "--trainer.num_nodes" not in generated  # its processes don't meet
+    assert augmented == ["augment", "--config", str(tmp_path / "r/augment/augment.yaml"), "--devices", "4"]
+
+
+def test_one_device_needs_no_process_of_its_own(
+    tmp_path: Path, commands: list[tuple[list[str], dict[str, Any]]]
+) -> None:
+    _pipeline(tmp_path, devices="1")._stage1()[2].action(False)
+    assert not commands[0][1]["isolated"]
+
+
+def _training(root: Path, devices: str, nodes: int = 1, **scene: Any) -> dict[str, Any]:
+    pipeline = _pipeline(root, devices=devices, nodes=nodes, overrides={"scene": scene})
+    return pipeline._stage1()[2].config
+
+
+def test_the_same_samples_a_step_on_other_devices_is_the_same_training(tmp_path: Path) -> None:
+    one = _training(tmp_path, "4", data={"batch_size": 8})
+    assert one == _training(tmp_path, "2", nodes=2, data={"batch_size": 8})
+    assert one == _training(tmp_path, "2", data={"batch_size": 8}, trainer={"accumulate_grad_batches": 2})
+    assert one == _training(tmp_path, "2", data={"batch_size": 16})
+    assert one != _training(tmp_path, "2", data={"batch_size": 8})
+    assert one != _training(tmp_path, "4", data={"batch_size": 8}, trainer={"max_steps": 7})
+    assert _training(tmp_path, "auto") == _training(tmp_path, "1")
+
+
+def test_how_many_devices_generate_changes_nothing(tmp_path: Path) -> None:
+    few, many = (_pipeline(tmp_path, devices=devices) for devices in ("1", "4"))
+    assert few._clips()[0].config == many._clips()[0].config
+    assert few._stage1()[3].config == many._stage1()[3].config
+
+
+def test_augment_is_guides_and_clips(tmp_path: Path) -> None:
+    pipeline = _pipeline(tmp_path)
+    names = [step.name for step in pipeline._augment()]
+    assert names == [step.name for step in [*pipeline._guides(), *pipeline._clips()]] == ["guide", "gate", "augment"]
+
+
+def test_only_clips_may_be_made_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Array tasks run ``clips`` beside one another; a stage that isn't shared keeps them out."""
+    monkeypatch.setattr(module, "require_passed", lambda *_: None)
+    pipeline = _pipeline(tmp_path)
+    monkeypatch.setattr(pipeline, "_clips", list)
+    monkeypatch.setattr(pipeline, "_segment", list)
+    with _pipeline(tmp_path).run.locked(together=True):
+        pipeline.perform(["clips"])
+        with pytest.raises(ConfigError, match="another process"):
+            pipeline.perform(["clips", "segment"])
+    with _pipeline(tmp_path).run.locked(), pytest.raises(ConfigError, match="another process"):
+        pipeline.perform(["clips"])
