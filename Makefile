@@ -74,9 +74,8 @@ all: $(VENV)/.installed  ## the four stages in one go
 rollout: $(VENV)/.installed  ## long clips of RUN's models, and what they keep and lose on the way
 	$(SFVD) run rollout $(SETTINGS)
 
-report: $(VENV)/.installed  ## write the report of RUN anew; trains only what is missing or out of date
-	rm -f $(call quote,data/artifacts/$(RUN)/report/index.html)
-	$(RUN_SFVD) segment $(SETTINGS)
+report: $(VENV)/.installed  ## measure what RUN has so far and write its report anew; trains nothing
+	$(SFVD) report $(call quote,$(RUN))
 
 test: $(VENV)/.installed-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(call quote,$(BIN)/python) -m pytest -n $(JOBS) --dist loadfile -q

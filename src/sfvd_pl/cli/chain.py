@@ -14,7 +14,7 @@ from sfvd_pl.pipeline.evaluation.run import evaluate as measure
 from sfvd_pl.pipeline.evaluation.run import metrics_head
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
-from sfvd_pl.pipeline.report import write_run_report
+from sfvd_pl.pipeline.report.write import write_evaluation
 from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings
 
 
@@ -52,7 +52,7 @@ def evaluate(args: Sequence[str]) -> None:
     settings = {key: value for key, value in vars(config).items() if key not in ("config", "out", "run")}
     evaluation = measure(EvaluateSettings(**settings), config.out / "measures")
     name = config.run or f"{config.generated.stem} {content_hash(config.generated)[:8]}"
-    numbers, page = write_run_report(config.out, evaluation, metrics_head(name, "none", config.seed, []))
+    numbers, page = write_evaluation(config.out, evaluation, metrics_head(name, "none", config.seed, []))
     print(f"wrote {numbers} and {page}")
 
 

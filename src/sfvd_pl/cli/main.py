@@ -39,7 +39,8 @@ models (LightningCLI: --config, --print_config, any --key value; -h for help)
 
 chain
   augment            stage 3: guided, gated, labelled synthetic clips
-  evaluate           stage 4: measures, metrics.json and the report
+  evaluate           measure generated clips of any artifact against real ones
+  report             write the report of a run anew, or put several runs side by side
   run                a stage or the whole chain with a preset: stage1 stage2 augment segment
 
 options
@@ -79,6 +80,12 @@ def _evaluate(args: Sequence[str]) -> None:
     evaluate(args)
 
 
+def _report(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.report import report
+
+    report(args)
+
+
 def _run(args: Sequence[str]) -> None:
     from sfvd_pl.cli.chain import run
 
@@ -93,6 +100,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "features": _stage("features"),
     "augment": _augment,
     "evaluate": _evaluate,
+    "report": _report,
     "run": _run,
 }
 

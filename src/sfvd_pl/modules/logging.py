@@ -76,13 +76,17 @@ def make_loggers(run_dir: Path, config: LoggingConfig) -> list[Logger]:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         loggers.append(CSVLogger(save_dir=run_dir, name="logs"))
-        mode = wandb_mode(config)
-        if mode != "disabled":
-            logger = _wandb_logger(run_dir, config, offline=mode == "offline" or not reachable())
-            loggers += [] if logger is None else [logger]
+        logger = wandb_logger(run_dir, config)
+        loggers += [] if logger is None else [logger]
     except OSError as error:
         log.warning("the folder %s can't hold logs (%s); the run goes on without some of them", run_dir, error)
     return loggers
+
+
+def wandb_logger(run_dir: Path, config: LoggingConfig) -> WandbLogger | None:
+    """W&B's logger alone; None where it is turned off or can't be started."""
+    mode = wandb_mode(config)
+    return None if mode == "disabled" else _wandb_logger(run_dir, config, offline=mode == "offline" or not reachable())
 
 
 def reachable(seconds: float = PROBE_SECONDS) -> bool:

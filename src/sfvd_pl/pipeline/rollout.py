@@ -1,6 +1,5 @@
 """Long clips of a finished run: whether they keep what they begin with, many blocks on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +63,7 @@ class RolloutConfig:
         return merged(config, {"data": data})
 
 
-def measure_step(
-    run: Run, source: Path, motions: Path, preset: str, seed: int, timings: Callable[[], list[dict[str, Any]]]
-) -> Step:
+def measure_step(run: Run, source: Path, motions: Path, preset: str, seed: int) -> Step:
     """Measures and a page of the long clips.
 
     Args:
@@ -75,18 +72,18 @@ def measure_step(
         motions: The long clips.
         preset: Name of the preset, for the page.
         seed: Of windows and resampling.
-        timings: What the page says of the steps behind it, once they are done.
     """
     from sfvd_pl.pipeline.evaluation.run import evaluate, metrics_head
     from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
-    from sfvd_pl.pipeline.report import write_run_report
+    from sfvd_pl.pipeline.report.logs import stages_of
+    from sfvd_pl.pipeline.report.write import write_evaluation
 
     folder = run.path("rollout", "report")
 
     def action(resume: bool) -> None:
         settings = EvaluateSettings(source, motions, seed=seed, only=SECTIONS)
-        head = metrics_head(f"{run.name}, long clips", preset, seed, timings())
-        write_run_report(folder, evaluate(settings, run.path("rollout", "measures")), head)
+        head = metrics_head(f"{run.name}, long clips", preset, seed, stages_of(run))
+        write_evaluation(folder, evaluate(settings, run.path("rollout", "measures")), head)
 
     outputs = [folder / "index.html", folder / "metrics.json"]
     inputs = {"source": source, "long clips": motions}

@@ -14,7 +14,9 @@ import yaml
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
+from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.pipeline.check import check_step, require_passed
+from sfvd_pl.pipeline.note import note_run
 from sfvd_pl.pipeline.presets import load_preset, merged
 from sfvd_pl.pipeline.rollout import RolloutConfig, measure_step
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
@@ -92,6 +94,7 @@ class Pipeline:
         stages = list(stages)
         together = set(stages) == {"clips"}
         with self.run.locked(together=together):
+            note_run(self.run, settings.preset, settings.seed, self._wandb)
             for stage in stages:
                 if stage not in ("source", "stage1"):
                     require_passed(self.run, self.source)
@@ -237,7 +240,7 @@ class Pipeline:
         return [
             self._predict("rollout/scenes", "scene", scene, {}, scenes),
             self._predict("rollout/motions", "motion", motion, {"scenes": scenes}, motions),
-            measure_step(self.run, self.source, motions, self.settings.preset, seed, self.timings),
+            measure_step(self.run, self.source, motions, self.settings.preset, seed),
         ]
 
     def _scene_network(self) -> dict[str, Any]:
@@ -353,39 +356,25 @@ class Pipeline:
         return Step(name, config, inputs, [out], action, lambda: f"wrote {out}")
 
     def _report(self, predictions: list[Path]) -> Step:
-        from sfvd_pl.pipeline.evaluation.run import evaluate, metrics_head
-        from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
-        from sfvd_pl.pipeline.report import write_run_report
+        from sfvd_pl.pipeline.report.write import RunFacts, report_step
 
-        evaluator, features = (self.run.path(name, "model.ckpt") for name in ("evaluator", "features"))
-        folder = self.run.path("report")
-        config = {"seeds": self.seeds, "seed": self.settings.seed, "preset": self.settings.preset}
-
-        def action(resume: bool) -> None:
-            settings = EvaluateSettings(
-                self.source, self.synthetic, evaluator, predictions, self.seeds, features, seed=self.settings.seed
-            )
-            head = metrics_head(self.settings.name, self.settings.preset, self.settings.seed, self.timings())
-            # Beside the folder, not in it: what a changed code or configuration sets aside isn't all out of date.
-            write_run_report(folder, evaluate(settings, self.run.path("measures")), head)
-
-        inputs = {"source": self.source, "synthetic clips": self.synthetic, "evaluator": evaluator}
-        inputs["feature network"] = features
-        inputs |= {path.stem: path for path in predictions}
-        outputs = [folder / "index.html", folder / "metrics.json"]
-        return Step(
-            "report", config, inputs, outputs, action, lambda: f"wrote {folder / 'index.html'}", presents=True
+        logging = LoggingConfig(wandb=self._wandb, run=self.settings.name, stage="report")
+        facts = RunFacts(
+            preset=self.settings.preset,
+            seed=self.settings.seed,
+            seeds=tuple(self.seeds),
+            predictions=tuple(predictions),
+            generated=self.synthetic,
+            evaluator=self.run.path("evaluator", "model.ckpt"),
+            features=self.run.path("features", "model.ckpt"),
+            logging=logging,
         )
+        return report_step(self.run, facts)
 
-    def timings(self) -> list[dict[str, Any]]:
-        """Name, seconds and result of every step that is done."""
-        found = []
-        for path in sorted(self.run.folder.glob("**/step.json"), key=lambda p: p.stat().st_mtime):
-            name = str(path.parent.relative_to(self.run.folder))
-            state = self.run.state(name)
-            if state.get("status") == "done" and ".previous-" not in name:
-                found.append({"name": name, "seconds": state["seconds"], "made": state.get("outputs", [])})
-        return found
+    @property
+    def _wandb(self) -> Any:
+        """Whether the segmenters' figures go to W&B: then so does the report."""
+        return self._config("segment").get("logging", {}).get("wandb", "auto")
 
     def summary(self) -> str:
         """Where everything is."""

@@ -129,12 +129,13 @@ class Run:
             if before.get("fingerprint") != parts:
                 self._set_aside(step, before, parts)
 
-    def perform(self, step: Step, *, together: bool = False) -> bool:
+    def perform(self, step: Step, *, together: bool = False, again: bool = False) -> bool:
         """Do a step if there is anything to do; returns whether there was.
 
         Args:
             step: What to do.
             together: Other processes may be at it too, so nothing may be set aside.
+            again: Do it in any case, in place of what it made before.
 
         Raises:
             ArtifactError: An input is missing or broken, or what the step made was changed since.
@@ -143,12 +144,12 @@ class Run:
         self._check_inputs(step)
         parts, before = step.fingerprint(), self.state(step.name)
         same = before.get("fingerprint") == parts
-        if same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
+        if not again and same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
             _refuse_changed(step, before)
             say(f"{step.name}: nothing to do (inputs, configuration and code unchanged) - {before.get('made', '')}")
             return False
         resume = same and before.get("status") == "running"
-        if before and not same:
+        if before and not same and not again:
             if together:
                 raise ConfigError(
                     "what is there was made with other settings, and other processes may be at work on it",

@@ -14,10 +14,11 @@ from sfvd_pl.metrics.quality.check import SPLITS, Check
 from sfvd_pl.metrics.quality.findings import CODES, frames_text
 from sfvd_pl.report import plots
 from sfvd_pl.report.check_pictures import Pictures
-from sfvd_pl.report.check_template import PAGE
-from sfvd_pl.report.html import Picture, fill, svg_picture
+from sfvd_pl.report.embed import fill, svg_picture
+from sfvd_pl.report.numbers import number
 from sfvd_pl.report.overlay import save_bytes
-from sfvd_pl.report.summary import Tile, number
+from sfvd_pl.report.template.check import PAGE
+from sfvd_pl.report.views import Picture, Tile
 
 PICTURED = 6
 """Findings of one code that get pictures; further ones are in the list."""

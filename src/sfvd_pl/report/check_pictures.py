@@ -9,8 +9,9 @@ from sfvd_pl.metrics.arrays import Array
 from sfvd_pl.metrics.quality.check import Check
 from sfvd_pl.metrics.quality.facts import ClipFacts
 from sfvd_pl.metrics.quality.findings import Finding, frames_text
-from sfvd_pl.report.html import Picture, data_uri
+from sfvd_pl.report.embed import data_uri
 from sfvd_pl.report.overlay import fitting_scale, grid_picture, overlay, png_bytes
+from sfvd_pl.report.views import Picture
 
 TARGET_PX = 224
 """About the size of a frame on the page."""

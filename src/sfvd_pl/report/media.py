@@ -6,6 +6,7 @@ import numpy as np
 
 from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.arrays import Array, require_axes, require_same_shape
+from sfvd_pl.report.curves import Curve
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,18 @@ class ReportMedia:
         real: Held-out real clips.
         synthetic: Synthetic clips that the gate accepted.
         rejected: Synthetic clips that the gate rejected, with reasons as titles.
-        worst: The test clips segmented worst, with predictions, worst first.
-        fps: Frames per second at which clips play.
+        worst: Synthetic clips whose label holds least, with predictions, worst first.
+        suspects: Synthetic clips most like a training clip, the most suspicious first.
+        originals: What each of them is most like, in the same order.
+        curves: Numbers that the trainings logged.
+        made: When and where the page was made, in words.
     """
 
     real: MediaClips | None = None
     synthetic: MediaClips | None = None
     rejected: MediaClips | None = None
     worst: MediaClips | None = None
-    fps: int | float = 7.5
+    suspects: MediaClips | None = None
+    originals: MediaClips | None = None
+    curves: tuple[Curve, ...] = ()
+    made: str = ""

@@ -1,197 +1,221 @@
-"""The first minute of the page: what was found, in numbers and sentences, and what must not be concluded.
+"""The first minute of the page: questions with answers, and what must not be concluded.
 
-Sentences are made from the numbers by fixed rules, given here, so that a weak result reads as one.
+An answer follows from the numbers by the rules and limits given here, which the page states beside it, so that a weak
+result reads as one and a missing one as unknown. The limits are this project's choice.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from sfvd_pl.report.numbers import interval, middle, number, percent, signed
+from sfvd_pl.report.sections.memorisation import planted_recall
+from sfvd_pl.report.sections.rows import all_rows, is_estimate
+from sfvd_pl.report.sections.verdict import difference
+from sfvd_pl.report.views import Answer, Reason, Verdict
+
 NOISE_TOLERANCE = 0.1
-"""Residual noise further than this from the real one's (as a share) is called different."""
+"""Noise or contrast further than this from the real ones' (as a share) is called different."""
 GRAIN_TOLERANCE = 0.1
-"""A lag-1 autocorrelation further than this above the real one's is called frozen grain."""
+"""A lag-1 autocorrelation further than this above the real ones' is called frozen grain."""
+MOTION_TOLERANCE = 0.25
+"""Flicker, or what optical flow leaves, further than this from the real ones' (as a share) is called different."""
+FIDELITY = 0.9
+"""Share of the real clips' label fidelity that synthetic ones must reach."""
+CHANCE = 0.25
+"""Shuffled masks must score below this share of the true ones, or the score says little."""
 DRIFT_TOLERANCE = 0.1
 """A last frame that scores worse than the first by more than this share is called drift."""
-FEW_PATIENTS = 10
-"""With fewer patients, an interval over patients rests on the assumption that they are spread as a bell is."""
+OFFSET_PX = 0.5
+"""A wire further from its mask than a real one by more than this isn't where it should be."""
+CAUGHT = 0.95
+"""Share of planted copies that must be caught, or finding none says little."""
 SIGNIFICANT = 0.05
 """A test whose corrected p is above it shows nothing."""
+FEW_PATIENTS = 10
+"""With fewer patients, an interval over patients is wide and rests on assumptions."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found about one topic, in a sentence or two."""
-
-    topic: str
-    text: str
+def verdicts(metrics: Mapping[str, Any]) -> list[Verdict]:
+    """The four questions with their answers."""
+    return [_looks(metrics), _labels(metrics), _helps(metrics), _copies(metrics)]
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One number at the top of the page: what it is, the number, and what it stands beside."""
-
-    label: str
-    value: str
-    detail: str
+def _row(section: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
+    return next((row for row in all_rows(section) if row["name"] == name), {}) if section else {}
 
 
-def number(value: float | int | None, digits: int = 2) -> str:
-    """A number for reading, a dash where it is not known."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
+def _value(row: Mapping[str, Any], key: str) -> float | None:
+    return middle(row[key]) if is_estimate(row.get(key)) else None
 
 
-def signed(value: float | int | None, digits: int = 2) -> str:
-    """A difference for reading, with its sign."""
-    text = number(value, digits)
-    return f"+{text}" if value is not None and float(f"{value:.{digits}f}") > 0 else text
-
-
-def interval(row: Mapping[str, Any], key: str = "mean", digits: int = 2) -> str:
-    """``0.71 (0.65 to 0.77)``, or the number alone where the interval is not known."""
-    text = number(row[key], digits)
-    if row["low"] is None or row["high"] is None:
-        return text
-    return f"{text} ({number(row['low'], digits)} to {number(row['high'], digits)})"
-
-
-def duration(seconds: float | int | None) -> str:
-    """Seconds, minutes or hours, for reading."""
-    if seconds is None:
-        return "–"
-    if seconds < 99.5:
-        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def tiles(metrics: Mapping[str, Any]) -> list[Tile]:
-    """The numbers at the top of the page, one a section that was measured."""
-    found = []
-    if fidelity := metrics.get("label_fidelity"):
-        made, real, chance = (dice_of(fidelity, name)["mean"] for name in ("synthetic", "real", "shuffled"))
-        detail = f"real clips {number(real)}, chance {number(chance)}"
-        found.append(Tile("Label fidelity (Dice)", number(made), detail))
+def _looks(metrics: Mapping[str, Any]) -> Verdict:
+    """Grain, contrast, motion and features against real clips."""
+    reasons = []
     if noise := metrics.get("noise"):
-        grain = noise["residual_autocorrelation"]
-        detail = f"frame-to-frame correlation {signed(grain['difference'])} against real"
-        found.append(Tile("Noise, synthetic / real", number(noise["residual_std"]["ratio"]), detail))
-    if visibility := metrics.get("visibility"):
-        detail = f"rank correlation, requested against measured, {visibility['n']} clips"
-        found.append(Tile("Visibility obeyed", number(visibility["spearman"]), detail))
-    if gate := metrics.get("gate"):
-        rate = "–" if gate["rate"] is None else f"{100 * gate['rate']:.0f} %"
-        found.append(Tile("Clips accepted", rate, f"{gate['accepted']} of {gate['n']} passed the gate"))
-    if (segmentation := metrics.get("segmentation")) and segmentation["arms"]:
-        first, *others = segmentation["arms"]
-        detail = ", ".join(
-            [first["name"], *(f"{arm['name']} {number(arm['dice']['mean'])}" for arm in others)]
-        )
-        found.append(Tile("Segmentation (Dice)", number(first["dice"]["mean"]), detail))
-    return found
-
-
-def findings(metrics: Mapping[str, Any]) -> list[Finding]:
-    """What was found, a sentence or two for each section that was measured."""
-    rules = {
-        "label_fidelity": ("Labels", _labels),
-        "noise": ("Noise", _noise),
-        "visibility": ("Visibility", _visibility),
-        "gate": ("Gate", _gate),
-        "segmentation": ("Segmentation", _segmentation),
-    }
-    return [
-        Finding(topic, text)
-        for section, (topic, rule) in rules.items()
-        for text in (rule(metrics[section]) if metrics.get(section) else ["not measured in this run."])
-    ]
-
-
-def fidelity_row(section: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The row of ``label_fidelity`` with this name; empty where there is none."""
-    return next((row for row in section["rows"] if row["name"] == name), {})
-
-
-def dice_of(section: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Dice of a row of ``label_fidelity`` with its interval; all unknown where there is no such row."""
-    unknown = {"mean": None, "low": None, "high": None}
-    found: Mapping[str, Any] = fidelity_row(section, name).get("dice", unknown)
-    return found
-
-
-def _labels(section: Mapping[str, Any]) -> list[str]:
-    text = (
-        "an independent segmenter found the wire of synthetic clips where their masks say, with Dice "
-        f"{interval(dice_of(section, 'synthetic'))}; on held-out real clips it reached "
-        f"{interval(dice_of(section, 'real'))}. Against the masks of other clips it scores "
-        f"{number(dice_of(section, 'shuffled')['mean'])}."
+        ratio, contrast = noise["residual_std"]["ratio"], noise["pixel_std"]["ratio"]
+        grain = noise["residual_autocorrelation"]["difference"]
+        reasons += [
+            Reason(_near_one(ratio, NOISE_TOLERANCE), f"fine noise is {number(ratio)} times that of real clips"),
+            Reason(_near_one(contrast, NOISE_TOLERANCE), f"contrast is {number(contrast)} times that of real clips"),
+            Reason(
+                None if grain is None else grain <= GRAIN_TOLERANCE,
+                f"grain is correlated from frame to frame by {signed(grain)} against real clips",
+            ),
+        ]
+    motion = metrics.get("motion")
+    for key, words in (("warp_ratio", "what optical flow leaves"), ("local_flicker", "flicker")):
+        made, real = (_value(_row(motion, name), key) for name in ("synthetic", "real"))
+        if made is not None and real:
+            share = made / real
+            reasons.append(
+                Reason(_near_one(share, MOTION_TOLERANCE), f"{words} is {number(share)} times that of real clips")
+            )
+    reasons += [reason for name in ("image", "video") for reason in _features(metrics.get(name), name)]
+    rule = (
+        f"Noise and contrast within {percent(NOISE_TOLERANCE)} of real clips, frame-to-frame correlation at most "
+        f"{number(GRAIN_TOLERANCE, 1)} above theirs, motion within {percent(MOTION_TOLERANCE)}; feature distances "
+        "nearer to real clips than the same real clips blurred or with noise. All hold: yes; fewer than half: no."
     )
-    drift = fidelity_row(section, "synthetic")["drift"]
-    if drift is not None and drift < 1 - DRIFT_TOLERANCE:
-        text += (
-            f" The label is lost as a clip goes on: its last frame scores {number(drift)} times its first."
+    return _judged(
+        "Does it look right?",
+        reasons,
+        {"yes": "Yes, in all that was measured", "partly": "Only in part", "no": "No", "unknown": "Unknown"},
+        rule,
+    )
+
+
+def _features(section: Mapping[str, Any] | None, name: str) -> list[Reason]:
+    """Distances in a feature space, against real clips made worse; filled in by what the section holds."""
+    return []
+
+
+def _labels(metrics: Mapping[str, Any]) -> Verdict:
+    """Label fidelity against real clips and chance, drift, and the wire's place."""
+    reasons = []
+    if fidelity := metrics.get("label_fidelity"):
+        made, real, chance = (_row(fidelity, name) for name in ("synthetic", "real", "shuffled"))
+        ratio, drift = fidelity["ratio"]["dice"], made["drift"]
+        reasons.append(
+            Reason(
+                None if ratio is None else ratio >= FIDELITY,
+                f"an independent segmenter finds the wire with Dice {interval(made['dice'])}, in real clips with "
+                f"{interval(real['dice'])}: {number(ratio)} of it",
+            )
         )
-    return [text]
+        found, guessed = _value(made, "dice"), _value(chance, "dice")
+        if found is not None and guessed is not None:
+            text = f"with the masks of other clips it scores {number(guessed)}"
+            reasons.append(Reason(guessed <= CHANCE * found, text))
+        reasons.append(
+            Reason(
+                None if drift is None else drift >= 1 - DRIFT_TOLERANCE,
+                f"the last frame scores {number(drift)} times the first",
+            )
+        )
+    offsets = [_value(_row(metrics.get("wire"), name), "offset_px") for name in ("synthetic", "real")]
+    if offsets[0] is not None and offsets[1] is not None:
+        text = f"the wire lies {number(offsets[0])} px from its mask, in real clips {number(offsets[1])} px"
+        reasons.append(Reason(offsets[0] <= offsets[1] + OFFSET_PX, text))
+    rule = (
+        f"Dice at least {percent(FIDELITY)} of that in real clips, other clips' masks below {percent(CHANCE)} of "
+        f"it, last frame at least {percent(1 - DRIFT_TOLERANCE)} of the first, wire at most {number(OFFSET_PX, 1)} "
+        "px further off than in real clips. All hold: yes; fewer than half: no."
+    )
+    words: dict[Answer, str] = {"yes": "Yes", "partly": "Not in every respect", "no": "No", "unknown": "Unknown"}
+    return _judged("Do the labels hold?", reasons, words, rule)
 
 
-def _noise(section: Mapping[str, Any]) -> list[str]:
-    ratio = section["residual_std"]["ratio"]
-    difference = section["residual_autocorrelation"]["difference"]
-    text = f"synthetic clips carry {number(ratio)} times the fine noise of real ones"
-    if ratio is not None and ratio < 1 - NOISE_TOLERANCE:
-        text += ", so they are smoother than they should be, and label fidelity is flattered"
-    elif ratio is not None and ratio > 1 + NOISE_TOLERANCE:
-        text += ", more than they should"
-    text += f"; its correlation from one frame to the next differs by {signed(difference)}"
-    if difference is not None and difference > GRAIN_TOLERANCE:
-        text += ": grain is partly frozen"
-    return [text + "."]
-
-
-def _visibility(section: Mapping[str, Any]) -> list[str]:
-    return [
-        "what was requested and what was measured agree in order with a rank correlation of "
-        f"{number(section['spearman'])} over {section['n']} clips."
-    ]
-
-
-def _gate(section: Mapping[str, Any]) -> list[str]:
-    if not section["n"]:
-        return ["no clip was generated."]
-    share = f"{100 * section['rate']:.0f} %"
-    return [f"{section['accepted']} of {section['n']} clips were accepted ({share})."]
-
-
-def _segmentation(section: Mapping[str, Any]) -> list[str]:
-    sentences = []
+def _helps(metrics: Mapping[str, Any]) -> Verdict:
+    """Arms that learned from synthetic clips against the reference."""
+    question = "Did it help segmentation?"
+    rule = (
+        "Arms trained on the same real clips, with the same number of steps. Yes or no: Dice is higher or lower "
+        f"than that of the reference, with a corrected p of a paired test over patients of at most {SIGNIFICANT}."
+    )
+    section = metrics.get("segmentation")
+    if not section or not section["arms"]:
+        return Verdict(question, "unknown", "Not measured", _unmeasured(metrics, ("segmentation",)), rule)
+    p_of = {row["arm"]: row["p_holm"] for row in section["tests"]["rows"] if row["measure"] == "dice"}
+    reasons, better, worse, leaning = [], [], [], list[str]()
     for arm in section["arms"]:
-        text = f"{arm['name']} reached Dice {interval(arm['dice'])} on {section['n_patients']} test patients"
+        text = f"{arm['name']}: Dice {interval(arm['dice'])}"
+        holds = None
         if "difference" in arm:
-            text += f"; {verdict(arm['difference']['dice'])} {arm['difference']['reference']}"
-        sentences.append(text + ".")
-    tests = section["tests"]
-    if tests["smallest_p"] is not None and tests["smallest_p_holm"] > SIGNIFICANT:
-        sentences.append(
-            f"with {section['n_patients']} test patients no difference can be significant: the smallest p that "
-            f"a paired test can give is {number(tests['smallest_p'], 3)}, and "
-            f"{number(tests['smallest_p_holm'], 3)} once corrected for {tests['family']} tests."
-        )
-    return sentences or ["no segmenters were compared."]
+            row, p = arm["difference"]["dice"], p_of.get(arm["name"])
+            text += f"; {difference(row)} than {arm['difference']['reference']}".replace(
+                "not told apart than", "not told apart from"
+            ).replace("no interval than", "no interval, against")
+            text += f", corrected p {number(p, 3)}" if p is not None else ""
+            known = row["low"] is not None
+            if arm["name"] in ("synthetic", "pretrain"):
+                shown = known and p is not None and p <= SIGNIFICANT
+                holds = row["mean"] > 0 if shown else None
+                better += [arm["name"]] if holds else []
+                worse += [arm["name"]] if holds is False else []
+                leaning.append(signed(row["mean"])[0] if known and not row["low"] <= 0 <= row["high"] else "")
+        reasons.append(Reason(holds, text))
+    smallest = section["tests"]["smallest_p_holm"]
+    if smallest is not None and smallest > SIGNIFICANT:
+        text = f"with {section['n_patients']} test patients no difference can be significant: p is at best "
+        text += number(smallest, 3)
+        reasons.append(Reason(None, text))
+    if better:
+        return Verdict(question, "yes", f"Yes: {' and '.join(better)}", reasons, rule)
+    if worse:
+        return Verdict(question, "no", f"No: {' and '.join(worse)} did worse", reasons, rule)
+    words = "Not shown"
+    if leaning and len(set(leaning)) == 1 and leaning[0]:
+        words += "; if anything, it did better" if leaning[0] == "+" else "; if anything, it did worse"
+    return Verdict(question, "unknown", words, reasons, rule)
 
 
-def verdict(difference: Mapping[str, Any]) -> str:
-    """A paired difference in words, ending so that the reference's name may follow."""
-    text = f"{signed(difference['mean'])}"
-    low, high = difference["low"], difference["high"]
-    if low is None or high is None:
-        return f"{text}, with no interval, against"
-    text += f" ({signed(low)} to {signed(high)})"
-    if low > 0:
-        return f"{text}, higher than"
-    return f"{text}, lower than" if high < 0 else f"{text}, not told apart from"
+def _copies(metrics: Mapping[str, Any]) -> Verdict:
+    """Clips nearer to a training clip than independent real clips ever are."""
+    question = "Is anything copied from training clips?"
+    rule = (
+        "A copy is nearer to a training clip than a limit that independent real clips keep. No copy: none is "
+        f"found, and planted copies, exact, noised or shifted, are caught in at least {percent(CAUGHT)} of all cases."
+    )
+    section = metrics.get("memorisation")
+    if not section:
+        return Verdict(question, "unknown", "Not measured", _unmeasured(metrics, ("memorisation",)), rule)
+    made = _row(section, "synthetic")
+    unknown = sum(clip["verdict"] == "unknown" for clip in section["clips"])
+    share = f"at most {percent(made['share']['high'])} of such clips, by the interval"
+    reasons = [Reason(made["copies"] == 0, f"{made['copies']} of {made['n']} clips are called copies ({share})")]
+    planted = {kind: recall for kind, recall in planted_recall(section) if kind in ("exact", "noised", "shifted")}
+    caught = all(recall is not None and recall >= CAUGHT for recall in planted.values()) and bool(planted)
+    found = ", ".join(f"{kind} {percent(recall)}" for kind, recall in planted.items())
+    reasons.append(Reason(caught, f"planted copies that were caught: {found or 'none were planted'}"))
+    if unknown:
+        reasons.append(Reason(None, f"{unknown} clips could not be judged: too few real clips to calibrate on"))
+    if made["copies"]:
+        return Verdict(question, "no", f"Yes: {made['copies']} of {made['n']} clips", reasons, rule)
+    if not caught or unknown:
+        return Verdict(question, "partly", "No copy was found, but the search is not reliable here", reasons, rule)
+    return Verdict(question, "yes", "No copy was found", reasons, rule)
+
+
+def _unmeasured(metrics: Mapping[str, Any], names: Sequence[str]) -> list[Reason]:
+    why = metrics["not_measured"]
+    return [Reason(None, f"{name.replace('_', ' ')}: {why.get(name, 'not part of this report')}") for name in names]
+
+
+def _judged(question: str, reasons: Sequence[Reason], words: Mapping[Answer, str], rule: str) -> Verdict:
+    """All that is known holds: yes; fewer than half of it: no; nothing is known: unknown."""
+    known = [reason.holds for reason in reasons if reason.holds is not None]
+    answer: Answer = "partly"
+    if not known:
+        answer = "unknown"
+    elif all(known):
+        answer = "yes"
+    elif 2 * sum(known) < len(known):
+        answer = "no"
+    return Verdict(question, answer, words[answer], reasons or [Reason(None, "nothing of this was measured")], rule)
+
+
+def _near_one(ratio: float | None, tolerance: float) -> bool | None:
+    return None if ratio is None else abs(ratio - 1) <= tolerance
 
 
 def cautions(metrics: Mapping[str, Any]) -> list[str]:
@@ -206,12 +230,16 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
         "score too well, so read it beside the noise statistics and the shuffled control.",
         "A difference whose interval holds zero is not a difference. To pick the best of several arms here "
         "and quote its score flatters it: the choice was not made on data of its own.",
+        "That no copy was found does not prove that no patient can be recognised: see what the search can't see.",
         "This is research software, not a medical device.",
     ]
     patients = (metrics.get("segmentation") or {}).get("n_patients")
     if patients is not None and patients < FEW_PATIENTS:
         few = "1 test patient is too few" if patients == 1 else f"{patients} test patients are few"
         texts.insert(3, f"{few}: intervals over patients are wide and lean on an assumption, or can't be had.")
+    noise = metrics.get("noise")
+    if noise and (noise["residual_std"]["ratio"] or 1) < 1 - NOISE_TOLERANCE:
+        texts.insert(3, "Here synthetic clips carry too little noise: their label fidelity is flattered.")
     return texts
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from sfvd_pl.artifacts import Kind
 from sfvd_pl.datasets.modules import cpu_cores
-from sfvd_pl.datasets.sets import ClipSet
+from sfvd_pl.datasets.sets import ArtifactClips, ClipSet
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.metrics.schema import SCHEMA_VERSION, clean_metrics, validate_section
 from sfvd_pl.pipeline.evaluation.cache import Cache
@@ -114,11 +115,18 @@ def _sets(context: EvaluationContext) -> dict[str, Any]:
             "title": clips.title,
             "identity": clips.identity,
             "clips": len(clips),
-            "patients": len(set(clips.patients)),
+            "patients": _patients(clips),
         }
         for name, clips in sets.items()
         if clips is not None
     }
+
+
+def _patients(clips: ClipSet) -> int:
+    """Patients that a set shows, or that generated clips were learned from."""
+    if isinstance(clips, ArtifactClips) and clips.artifact.kind is not Kind.SOURCE:
+        return len(clips.artifact.patients)
+    return len(set(clips.patients))
 
 
 def machine() -> dict[str, Any]:

@@ -1,10 +1,8 @@
-"""The template of the page on a quality control; its style is that of the report."""
+"""The template of the page on a quality control."""
 
-from sfvd_pl.report.template import MACROS, STYLE
+from sfvd_pl.report.template.parts import MACROS, head
 
-_STYLE = (
-    STYLE
-    + """
+_STYLE = """
 .finding { border: 1px solid var(--line); border-left: 5px solid var(--line); border-radius: 8px; padding: 12px 18px;
   margin: 14px 0; }
 .finding.error { border-left-color: #b3261e; } .finding.warning { border-left-color: #d2951b; }
@@ -21,27 +19,15 @@ _STYLE = (
 .none { color: var(--soft); } td.found { font-weight: 600; } .verdict { font-size: 18px; margin: 14px 0; }
 @media print { .finding { break-inside: avoid; } }
 """
-)
 
 _HEAD = (
-    """<!DOCTYPE html>
-<html lang="en-GB">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>Quality control – {{ check.path.name }}</title>
-<style>"""
-    + _STYLE
-    + """</style>
-</head>
-<body>
-<header>
+    head("Quality control – {{ check.path.name }}", _STYLE)
+    + """<header>
 <h1>Quality control: {{ check.path.name }}</h1>
 <p class="meta">Content hash <code title="{{ check.content_hash }}">{{ check.content_hash[:12] }}</code>. What each
 finding means, how it is measured and how to accept it: docs/check.md.</p>
-<nav><a href="#findings">Findings</a><a href="#coverage">Coverage</a><a href="#exposure">Exposure and
-visibility</a><a href="#sheet">Pictures</a><a href="#looked">What was looked for</a></nav>
+<nav class="list" aria-label="Contents"><a href="#findings">Findings</a><a href="#coverage">Coverage</a><a
+href="#exposure">Exposure and visibility</a><a href="#sheet">Pictures</a><a href="#looked">What was looked for</a></nav>
 </header>
 <main>
 """

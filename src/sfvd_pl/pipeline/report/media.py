@@ -1,21 +1,22 @@
-"""The report of a run: measures on disk and one HTML page with pictures of what they mean."""
+"""Clips for the report: typical ones by the seed, and the worst ones."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sfvd_pl.artifacts import Kind
+from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip, Subset
-from sfvd_pl.metrics.schema import clean_metrics, write_metrics
+from sfvd_pl.datasets.windows import Window
 from sfvd_pl.pipeline.evaluation.run import Evaluation
-from sfvd_pl.pipeline.evaluation.segmentation import scores_of
 from sfvd_pl.pipeline.inference import predict_clips
-from sfvd_pl.report.html import write_report
 from sfvd_pl.report.media import MediaClips, ReportMedia
+from sfvd_pl.report.numbers import significant
+from sfvd_pl.report.sections.memorisation import closest
 
+SUSPECTS = 3
+"""Pairs of a suspicious clip and what it is like."""
 SHOWN = 6
 """Clips in each group of the page."""
 
@@ -73,12 +74,67 @@ def collect_media(evaluation: Evaluation, seed: int) -> ReportMedia:
             lambda clip, number: f"Dice {dice[number]:.2f}; {_title(made, clip, number)}",
             lambda clips: [found >= 0.5 for _, found in predict_clips(evaluator, clips)],
         )
+    suspects, originals = _suspects(evaluation, made)
     return ReportMedia(
         real=real,
+        suspects=suspects,
+        originals=originals,
         synthetic=_group(made, _some(rng, np.flatnonzero(accepted)), lambda c, n: _title(made, c, n)),
         rejected=_group(made, np.flatnonzero(~accepted)[:SHOWN].tolist(), lambda c, n: _title(made, c, n)),
         worst=worst,
     )
+
+
+def _suspects(evaluation: Evaluation, made: ClipSet) -> tuple[MediaClips | None, MediaClips | None]:
+    """The clips most like a training clip, and the windows of training clips that they are like."""
+    section, source = evaluation.metrics.get("memorisation"), evaluation.context.inputs.source
+    if not section or source is None:
+        return None, None
+    artifact = Artifact.open(source, Kind.SOURCE)
+    rows = {str(name): row for row, name in enumerate(artifact.column("clips/name"))}
+    pairs: list[tuple[Any, ...]] = []
+    for entry in section["clips"]:
+        nearest = closest(entry)
+        if nearest is not None and nearest["training_clip"] in rows and len(pairs) < SUSPECTS:
+            clip = made[entry["number"]]
+            found = _window(artifact, rows[nearest["training_clip"]], nearest, clip.image.shape)
+            if found is not None:
+                pairs.append((entry, nearest, clip, *found))
+    if not pairs or len({pair[2].image.shape for pair in pairs}) > 1:
+        return None, None
+    titles = [f"{entry['clip']}: {entry['verdict']}, evidence {significant(entry['evidence'])}" for entry, *_ in pairs]
+    names = [f"nearest: training patient {near['training_patient']}, {near['training_clip']}" for _, near, *_ in pairs]
+    suspects = MediaClips(
+        to_byte(np.stack([clip.image for *_, clip, _, _ in pairs]), made.intensity_max),
+        np.stack([clip.wire_mask for *_, clip, _, _ in pairs]),
+        tuple(titles),
+    )
+    originals = MediaClips(
+        to_byte(np.stack([image for *_, image, _ in pairs]), artifact.intensity_max),
+        np.stack([mask for *_, mask in pairs]),
+        tuple(names),
+    )
+    return suspects, originals
+
+
+def _window(
+    artifact: Artifact, row: int, nearest: Mapping[str, Any], shape: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Picture and mask of a window of a training clip, aligned with the clip that is like it; None without a place."""
+    if nearest["top"] is None or nearest["left"] is None or shape[1] != shape[2]:
+        return None
+    frames, length = shape[0], int(artifact.column("clips/length")[row])
+    first = min(max(nearest["training_frame"] - nearest["frame"], 0), max(length - frames, 0))
+    offsets = np.clip(np.arange(first, first + frames), 0, length - 1)
+    place = Window(
+        max(nearest["top"], 0), max(nearest["left"], 0), shape[1], nearest["quarter_turns"], nearest["mirrored"]
+    )
+    block = slice(int(offsets[0]), int(offsets[-1]) + 1)
+    image, mask = (
+        artifact.clip_rows(key, row, block.start, block.stop - block.start)[offsets - offsets[0]]
+        for key in ("frames/image", "frames/wire_mask")
+    )
+    return place.cut(image), place.cut(mask)
 
 
 def _some(rng: np.random.Generator, numbers: Sequence[int] | NDArray[np.int64]) -> list[int]:
@@ -102,13 +158,3 @@ def _title(clips: ClipSet, clip: MeasuredClip, number: int) -> str:
     title = f"{column('clips/mask_origin')[row]} mask, visibility asked {asked:.1f}, measured {got:.1f}"
     reason = str(column("clips/reject_reason")[row])
     return f"{title}: {reason}" if reason else title
-
-
-def write_run_report(folder: Path, evaluation: Evaluation, head: dict[str, Any]) -> tuple[Path, Path]:
-    """Write ``metrics.json``, its tables and ``index.html`` into a folder; returns the paths of file and page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    metrics = clean_metrics({**head, **evaluation.metrics})
-    numbers = write_metrics(folder / "metrics.json", metrics)
-    if "segmentation" in metrics:
-        scores_of(evaluation.context).write_tables(folder)
-    return numbers, write_report(folder, metrics, collect_media(evaluation, int(head["seed"])))
