@@ -17,6 +17,7 @@ from sfvd_pl.report import numbers, plots, summary
 from sfvd_pl.report.html import render, write_report
 from sfvd_pl.report.media import MediaClips, ReportMedia
 from sfvd_pl.report.sections.verdict import difference
+from sfvd_pl.report.summary import mentioned
 
 VOID = {"meta", "link", "img", "br", "source", "input"}
 
@@ -287,3 +288,12 @@ def test_the_same_numbers_give_the_same_plot_and_others_another(metrics: dict[st
     rows[1]["dice"]["mean"] = 0.5
     assert first != plots.sets_plot(rows, "dice", "Dice")
     assert 250 < plots.width_px(first) < 400
+
+
+def test_the_source_has_learned_from_nobody(metrics: dict[str, Any]) -> None:
+    made = {"content_hash": "0" * 64}
+    metrics["stages"] = [
+        {"name": "source", "seconds": 1.0, "made": [{"name": "source.h5", "patients": ["p1", "p2"], **made}]},
+        {"name": "scenes", "seconds": 1.0, "made": [{"name": "scenes.h5", "patients": ["p1"], **made}]},
+    ]
+    assert mentioned(metrics) == ["p1"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sfvd_pl.report.numbers import interval, middle, number, percent, signed
+from sfvd_pl.report.sections.chain import SOURCE_NAME
 from sfvd_pl.report.sections.memorisation import planted_recall
 from sfvd_pl.report.sections.rows import all_rows, is_estimate
 from sfvd_pl.report.sections.verdict import difference
@@ -244,7 +245,16 @@ def cautions(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def mentioned(metrics: Mapping[str, Any]) -> Sequence[str]:
-    """Everybody that any artifact of the run was learned from, in alphabetical order."""
+    """Everybody that any artifact of the run was learned from, in alphabetical order.
+
+    The source holds its patients and has learned from nobody: those of the test part are among them.
+    """
     return sorted(
-        {patient for stage in metrics["stages"] for made in stage["made"] for patient in made["patients"]}
+        {
+            patient
+            for stage in metrics["stages"]
+            for made in stage["made"]
+            if made["name"] != SOURCE_NAME
+            for patient in made["patients"]
+        }
     )

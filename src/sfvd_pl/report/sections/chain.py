@@ -10,6 +10,8 @@ from sfvd_pl.report.plots import Series, lines_plot
 from sfvd_pl.report.plots.compared import SERIES
 from sfvd_pl.report.views import Block, Cell, Picture, Table, View
 
+SOURCE_NAME = "source.h5"
+
 
 def chain_view(metrics: Mapping[str, Any], curves: Sequence[Curve], patients: Sequence[str]) -> View:
     """Stages in order, whom they learned from, the machine, settings, curves."""
@@ -41,6 +43,8 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Table:
         digests = ", ".join(entry["content_hash"][:12] for entry in made)
         learned = sorted({patient for entry in made for patient in entry["patients"]})
         who = f"{len(learned)} patient{'' if len(learned) == 1 else 's'}" if learned else ""
+        if who and all(entry["name"] == SOURCE_NAME for entry in made):
+            who = f"holds {who}"
         body.append([stage["name"], duration(stage["seconds"]), names, digests, who])
     return Table("Steps in the order in which they ran", ["step", "time", "made", "content hash", "learned from"], body)
 
