@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.feature import match_template
 from toy import toy_clips
 
@@ -96,6 +97,18 @@ def test_a_patients_own_clips_can_be_left_out(bank: Bank) -> None:
         only.add(picture_view(padded(CLIPS[0])), name="c0", patient=PATIENTS[0])
         assert find_nearest(only, [Query(picture_view(image), PATIENTS[0])]) == [None]
         assert np.isnan(nearest(only, image).clip[0].rival)
+
+
+def test_a_copy_of_a_clip_whose_frames_are_all_different_is_found_wherever_it_begins() -> None:
+    rng = np.random.default_rng(4)
+    moving = 20 * ndimage.gaussian_filter(rng.normal(0, 60, (12, 96, 96)), (0, 3, 3))
+    with Bank() as bank:
+        bank.add(picture_view(padded(moving.astype(np.float32))), name="moving", patient="p")
+        for first in range(9):
+            found = nearest(bank, moving[first : first + T, 17:81, 11:75].astype(np.float32))
+            match = found.frame[0]
+            assert (match.row - PAD_PX, match.column - PAD_PX) == (17, 11)
+            assert match.training_frame - match.frame == first and match.similarity > 0.97
 
 
 def test_threads_and_company_change_nothing(bank: Bank) -> None:

@@ -28,7 +28,7 @@ PROPOSALS = 6
 """Training clips that are looked at closely for each kind of proposal."""
 RIVALS = 2
 """The same of patients other than the likeliest one's: what chance reaches."""
-REACH_PX = 3
+REACH_PX = 6
 """Shifts around a proposed place that are tried."""
 BLOCK_VALUES = 1 << 23
 """Correlations of one matrix product: 32 MB in float32."""
@@ -127,8 +127,10 @@ def _templates(view: View) -> Singles:
     """Coarse templates ``frames orientations pixels`` of unit length, 0 where nothing is seen; the mean's last."""
     frames = [*query_frames(len(view)), len(view)]
     rim = np.s_[..., COARSE_RIM:-COARSE_RIM, COARSE_RIM:-COARSE_RIM]
-    # The mean keeps its wire, blurred by its motion: where the wire's margin is most of a window, little else is left.
-    used = np.concatenate([view.used, np.ones_like(view.used[:1])])[frames]
+    # The later frames, and the mean, keep their wire: where its margin is most of a window, little else is left to
+    # go by. The others don't, for a copy behind another wire.
+    used = view.used[[min(frame, len(view) - 1) for frame in frames]].copy()
+    used[2:] = True
     side = WORKING_PX // REDUCTION
     weight = used.reshape(len(frames), side, REDUCTION, side, REDUCTION).mean((2, 4)) > 0.5
     picture = view.coarse[frames]
@@ -199,7 +201,7 @@ def _peak(table: npt.NDArray[np.float32]) -> tuple[float, tuple[int, ...]]:
 def _places(table: Singles, clip: int, frames: list[int], length: int) -> tuple[_Place, _Place]:
     """Best entries of ``frames orientations training_frames rows columns``: along time, and of single frames.
 
-    The training frames are every ``STEP``-th, and ``frames`` are multiples of ``STEP``.
+    The training frames are every ``STEP``-th, so places in time are found to ``STEP`` frames.
     """
     score, (t, orientation, at, row, column) = _peak(table)
     single = _Place(score, clip, orientation, row, column, frames[t], STEP * at)

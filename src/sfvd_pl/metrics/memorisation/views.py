@@ -29,7 +29,7 @@ REDUCTION = 4
 COARSE_BAND = (2.0, 8.0, 16.0)
 """Band and local strength of the coarse structure, see ``fine_structure``."""
 STEP = 2
-"""Every STEP-th frame looks for candidates, among every STEP-th: neighbours look alike at the coarse scale."""
+"""Candidates are looked for among every STEP-th training frame: neighbours look alike at the coarse scale."""
 WIRE_MARGIN_PX = 4
 """Pixels around a labelled wire that are left out of a picture: a wire where a mask put it is no memory."""
 COURSE_PX = 2.0
@@ -167,9 +167,12 @@ ORIENTATIONS = tuple(Orientation(turns, mirrored) for turns in range(4) for mirr
 
 
 def query_frames(length: int, count: int = 4) -> list[int]:
-    """Frames of a clip that look for candidates: ``count`` at most, spread evenly over every ``STEP``-th."""
-    looked_at = range(0, length, STEP)
-    return [looked_at[int(k)] for k in np.linspace(0, len(looked_at) - 1, min(count, len(looked_at))).round()]
+    """Frames of a clip that look for candidates: ``count`` at most, evenly spread, even and odd by turns.
+
+    So some of them have their original among every ``STEP``-th training frame, wherever the copy begins.
+    """
+    spread = np.linspace(0, length - 1, min(count, length)).round().astype(int)
+    return sorted({min(length - 1, int(t) // STEP * STEP + k % STEP) for k, t in enumerate(spread)})
 
 
 def oriented(frames: npt.NDArray[np.generic]) -> Iterator[npt.NDArray[np.generic]]:
