@@ -215,13 +215,13 @@ def _places(table: Singles, clip: int, frames: list[int], length: int) -> tuple[
 
 def _best(bank: Bank, found: list[tuple[_Place, ...] | None]) -> list[_Place]:
     """The places that are worth a close look, each once."""
-    chosen: dict[tuple[int, int, int, int], _Place] = {}
+    chosen: dict[_Place, None] = {}
     for kind in range(3):
         ranked = sorted((places[kind] for places in found if places is not None), key=lambda p: -p.score)
         others = [p for p in ranked if bank[p.clip].patient != bank[ranked[0].clip].patient]
-        for place in [*ranked[:PROPOSALS], *others[:RIVALS]]:
-            chosen.setdefault((place.clip, place.orientation, place.row, place.column), place)
-    return list(chosen.values())
+        # Two kinds may propose one place at different times: what lies there is told by the frames that proposed it.
+        chosen |= dict.fromkeys([*ranked[:PROPOSALS], *others[:RIVALS]])
+    return list(chosen)
 
 
 def _close(bank: Bank, query: Query, places: list[_Place]) -> Nearest | None:
