@@ -15,7 +15,7 @@ from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.planted import Planted, PlantedKind
 from sfvd_pl.datasets.sets import ClipSet, WindowClips
 from sfvd_pl.metrics.memorisation.bank import Bank
-from sfvd_pl.metrics.memorisation.scores import PICTURE_LEVELS, WIRE, calibrate
+from sfvd_pl.metrics.memorisation.scores import calibrate
 from sfvd_pl.metrics.memorisation.section import planted_row, set_row
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext, Inputs
 from sfvd_pl.pipeline.evaluation.memorisation import FALSE_ALARMS, Asked, Search, calibration_sets
@@ -44,8 +44,7 @@ def report(source: Path) -> None:
         asked = calibration_sets(context, WINDOW, FRAMES)
         judged = [entry.scores for part in asked for entry in search.judge(part, "real clips")]
         patients = [patient for part in asked for patient in part.clips.patients]
-        levels = [*PICTURE_LEVELS, *([WIRE] if len(search.wires) else [])]
-        found = calibrate(levels, judged, patients, FALSE_ALARMS)
+        found = calibrate(search.levels, judged, patients, FALSE_ALARMS)
         for level, threshold in zip(found.levels, found.thresholds, strict=True):
             shown = [level.shown(v) for v in (threshold.median, threshold.highest, threshold.value)]
             print(

@@ -99,7 +99,7 @@ def test_a_patients_own_clips_can_be_left_out(bank: Bank) -> None:
         assert np.isnan(nearest(only, image).clip[0].rival)
 
 
-def test_a_copy_of_a_clip_whose_frames_are_all_different_is_found_wherever_it_begins() -> None:
+def test_a_copy_of_a_clip_whose_frames_are_all_differ_is_found() -> None:
     rng = np.random.default_rng(4)
     moving = 20 * ndimage.gaussian_filter(rng.normal(0, 60, (12, 96, 96)), (0, 3, 3))
     with Bank() as bank:

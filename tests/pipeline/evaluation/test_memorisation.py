@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from toy import FRAMES, WINDOW, rewritten, toy_clips, write_synthetic, write_toy_source
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
@@ -18,8 +19,10 @@ from sfvd_pl.datasets.segmentation import SyntheticFrames
 from sfvd_pl.datasets.sets import ArtifactClips, MeasuredClip, WindowClips
 from sfvd_pl.errors import ArtifactError, ConfigError, MetricsError
 from sfvd_pl.metrics.schema import clean_metrics, validate_section, write_metrics
+from sfvd_pl.networks.features import NetworkSpace
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext, Inputs, NotMeasuredError
 from sfvd_pl.pipeline.evaluation.memorisation import measure_memorisation
+from sfvd_pl.pipeline.evaluation.neighbours import DOMAIN
 from sfvd_pl.pipeline.evaluation.run import metrics_head
 
 KINDS = ("exact", "noised", "shifted", "flipped")
@@ -157,6 +160,20 @@ def test_a_mask_that_a_training_clip_lent_is_no_memory(grainy: Path, tmp_path: P
         assert bool(row["n"]) == there
         if there:
             assert row["highest"] > 0.9
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_network_of_the_domain_adds_a_level(grainy: Path, mixed: Path) -> None:
+    def embed(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(images, 4).flatten(1)
+
+    space = NetworkSpace(DOMAIN, "frame", 64, "0" * 64, "none", embed, torch.device("cpu"))
+    found = clean_metrics(measure_memorisation(context(grainy, mixed, spaces=(space,))))
+    validate_section("memorisation", found)
+    level = found["levels"][-1]
+    assert (level["name"], level["space"]) == (f"features: {DOMAIN}", DOMAIN)
+    assert next(e for e in found["rows"][0]["levels"] if e["level"] == level["name"])["n"] == 10
+    assert sum(entry["rate"] for entry in found["levels"]) == pytest.approx(0.01)
 
 
 @pytest.mark.usefixtures("quick")

@@ -13,7 +13,14 @@ from sfvd_pl.datasets.planted import Planted, PlantedKind
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip, WindowClips
 from sfvd_pl.metrics.arrays import Array
 from sfvd_pl.metrics.memorisation.bank import Bank
-from sfvd_pl.metrics.memorisation.scores import PICTURE_LEVELS, WIRE, calibrate, picture_scores, wire_score
+from sfvd_pl.metrics.memorisation.scores import (
+    PICTURE_LEVELS,
+    WIRE,
+    Level,
+    calibrate,
+    picture_scores,
+    wire_score,
+)
 from sfvd_pl.metrics.memorisation.search import Nearest, Query, find_nearest
 from sfvd_pl.metrics.memorisation.section import (
     Judged,
@@ -33,6 +40,7 @@ from sfvd_pl.metrics.memorisation.views import (
 from sfvd_pl.metrics.memorisation.wires import wire_in_question
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext, NotMeasuredError
+from sfvd_pl.pipeline.evaluation.neighbours import DOMAIN, Neighbours
 from sfvd_pl.pipeline.evaluation.rows import spread
 
 FALSE_ALARMS = 0.01
@@ -81,8 +89,7 @@ def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
         asked = calibration_sets(context, window, frames)
         scores = [judged for part in asked for judged in search.judge(part, "real clips")]
         patients = [patient for part in asked for patient in part.clips.patients]
-        levels = [*PICTURE_LEVELS, *([WIRE] if len(search.wires) else [])]
-        calibrated = calibrate(levels, [entry.scores for entry in scores], patients, FALSE_ALARMS)
+        calibrated = calibrate(search.levels, [entry.scores for entry in scores], patients, FALSE_ALARMS)
         if not any(np.isfinite(threshold.value) for threshold in calibrated.thresholds):
             raise NotMeasuredError("there are too few real clips of other patients to calibrate on")
         made = list(search.judge(Asked(synthetic, driven=True), "generated clips"))
@@ -154,6 +161,9 @@ class Search:
         self.pictures = pictures
         self.wires = wires
         self.names: set[str] = set()
+        self.neighbours: list[Neighbours] = []
+        with suppress(NotMeasuredError):
+            self.neighbours = [Neighbours(space, window) for space in context.spaces if space.name == DOMAIN]
         self.evaluator: SegmentationModule | None = None
         with suppress(NotMeasuredError):
             self.evaluator = context.evaluator
@@ -161,7 +171,14 @@ class Search:
     @property
     def banks(self) -> dict[str, Bank]:
         """The bank that a level's matches are of."""
-        return {**{level.name: self.pictures for level in PICTURE_LEVELS}, WIRE.name: self.wires}
+        pictures = [*PICTURE_LEVELS, *(neighbours.level for neighbours in self.neighbours)]
+        return {**{level.name: self.pictures for level in pictures}, WIRE.name: self.wires}
+
+    @property
+    def levels(self) -> list[Level]:
+        """What is measured."""
+        found = [*PICTURE_LEVELS, *([WIRE] if len(self.wires) else [])]
+        return [*found, *(neighbours.level for neighbours in self.neighbours)]
 
     def fill(self, index: ClipIndex, frames: int) -> dict[str, int]:
         """Add the training clips piece by piece; returns what there is and how much of it is searched."""
@@ -186,7 +203,10 @@ class Search:
     def _add(self, index: ClipIndex, clip: int, first: int, count: int) -> None:
         offsets = np.arange(first, min(first + count, int(index.length[clip])))
         name, patient = str(index.name[clip]), str(index.patient[clip])
-        image = working_clip(index.image(clip, offsets) * 255.0, self.window)
+        whole = index.image(clip, offsets)
+        for neighbours in self.neighbours:
+            neighbours.add(len(self.pictures), patient, whole)
+        image = working_clip(whole * 255.0, self.window)
         self.pictures.add(picture_view(padded(image)), name=name, patient=patient, first=first)
         masks = index.wire_mask(clip, offsets)
         if masks.any():
@@ -201,6 +221,10 @@ class Search:
             owners = [clip.patient if asked.own else "" for clip in clips]
             pictures = [Query(self._picture(clip, scale), owner) for clip, owner in zip(clips, owners, strict=True)]
             scores = [picture_scores(found) for found in self._nearest(self.pictures, pictures)]
+            for neighbours in self.neighbours:
+                images = [clip.image.astype(np.float32) * (scale / 255.0) for clip in clips]
+                for entry, score in zip(scores, neighbours.scores(images, owners), strict=True):
+                    entry[neighbours.level.name] = score
             for k, nearest in self._wires(block, owners, asked.driven):
                 scores[k] |= wire_score(nearest)
             yield from (Judged(clip.name, entry) for clip, entry in zip(clips, scores, strict=True))

@@ -44,5 +44,7 @@ SECTION_MEASURES: tuple[SectionMeasure, ...] = (
     SectionMeasure("label_fidelity", measure_label_fidelity, ("synthetic", "reference", "evaluator")),
     SectionMeasure("gate", measure_gate, ("synthetic",)),
     SectionMeasure("segmentation", measure_segmentation, ("source", "segmentation")),
-    SectionMeasure("memorisation", measure_memorisation, ("source", "synthetic", "reference", "evaluator")),
+    SectionMeasure(
+        "memorisation", measure_memorisation, ("source", "synthetic", "reference", "evaluator", "spaces")
+    ),
 )
