@@ -94,6 +94,24 @@ def test_missing_arguments_are_refused(sfvd: Sfvd, command: str) -> None:
     assert sfvd(*command.split()).status == 2
 
 
+def test_what_the_machine_refuses_is_an_error_and_a_fault_of_the_program_is_not_hidden(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = PermissionError(13, "Permission denied", "/clips/a.h5")
+
+    def refused(args: object) -> None:
+        raise error
+
+    monkeypatch.setitem(cli.COMMANDS, "data", refused)
+    assert cli.main(["data", "import", "x"]) == 1
+    shown = capsys.readouterr().err
+    assert "a file can't be read or written\n  file: /clips/a.h5" in shown
+    assert "the right to read" in shown
+    error = OSError(22, "Invalid argument")  # type: ignore[assignment]
+    with pytest.raises(OSError, match="Invalid"):
+        cli.main(["data", "import", "x"])
+
+
 def test_ctrl_c_is_no_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(args: object) -> None:
         raise KeyboardInterrupt

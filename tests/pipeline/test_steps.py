@@ -1,5 +1,7 @@
 import errno
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -318,3 +320,18 @@ def test_a_launcher_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="launcher") as refused:
         sfvd_command(["--version"], isolated=True, launcher=("srun-that-is-nowhere",))
     assert "srun-that-is-nowhere" in str(refused.value)
+
+
+def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    host = socket.gethostname()
+    gone = [f".source.h5.partial-{ended.pid}-{host}", f".step.json.partial-{ended.pid}"]
+    kept = [f".source.h5.partial-{os.getpid()}-{host}", f".source.h5.partial-{ended.pid}-elsewhere"]
+    kept += [f"a.shards/.0.h5.partial-{ended.pid}-{host}", f".plan.json.partial-{ended.pid}", "source.h5"]
+    for name in (*gone, *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with Run(tmp_path, "toy").locked():
+        pass
+    assert {name for name in (*gone, *kept) if (tmp_path / name).exists()} == set(kept)

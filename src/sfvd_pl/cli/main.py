@@ -1,5 +1,6 @@
 """``sfvd``: one command for everything."""
 
+import errno
 import logging
 import os
 import re
@@ -140,6 +141,28 @@ def dispatch(args: Sequence[str]) -> None:
     COMMANDS[args[0]](args[1:])
 
 
+MACHINE_FAULTS = {
+    errno.EACCES: "give this user the right to read or write it",
+    errno.EPERM: "give this user the right to read or write it",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EIO: "look after the disk or the network it lies on",
+    errno.ESTALE: "look after the network disk",
+}
+"""What a machine refuses wherever it is asked, and what to do about it; anything else is a fault of this program."""
+
+
+def _machine_fault(error: OSError) -> SfvdError:
+    """As an error for a user."""
+    return SfvdError(
+        "a file can't be read or written",
+        file=error.filename,
+        found=str(error),
+        remedy=f"{MACHINE_FAULTS[error.errno or 0]}, then give the same command again",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``sfvd``; returns the exit status.
 
@@ -163,6 +186,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             signals.raise_if_requested()  # in case a library swallowed the exception
         except SfvdError as error:
             print(f"\nsfvd: {error}", file=sys.stderr, flush=True)
+            return 1
+        except OSError as error:
+            if error.errno not in MACHINE_FAULTS:
+                raise
+            print(f"\nsfvd: {_machine_fault(error)}", file=sys.stderr, flush=True)
             return 1
         except KeyboardInterrupt:
             print("\nsfvd: stopped", file=sys.stderr, flush=True)

@@ -22,6 +22,8 @@ REMEDY = (
     " --find_batch_size finds the largest that fits), set model.network.gradient_checkpointing true, "
     "trainer.precision bf16-mixed on a GPU, or lower data.window or the block (data.block)"
 )
+LOADER_DIED = "DataLoader worker (pid"
+"""How PyTorch reports it; mostly the kernel ended it for want of memory."""
 SAMPLING_REMEDY = "lower the number of clips that are generated at once: batch_size"
 
 
@@ -77,6 +79,13 @@ def explained_memory(settings: Mapping[str, Any], remedy: str = REMEDY) -> Itera
     try:
         yield
     except Exception as error:
+        if LOADER_DIED in str(error):
+            raise TrainingError(
+                "a loader process died",
+                key="data.num_workers",
+                found=str(error).splitlines()[0][:200],
+                remedy="give the same command again; where the machine's memory ran out, lower data.num_workers",
+            ) from error
         if not is_out_of_memory(error):
             raise
         first = str(error).strip().splitlines()

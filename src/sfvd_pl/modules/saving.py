@@ -136,7 +136,7 @@ def newest_good(folder: Path, warn: Callable[[str], None]) -> Path | None:
             file=folder,
             expected="at least one whole checkpoint",
             found=f"{len(found)} damaged",
-            remedy="start anew in another folder, or restore one of the files from a backup",
+            remedy="restore one of them from a backup; or give the same command again, which starts from the beginning",
         )
     return None
 

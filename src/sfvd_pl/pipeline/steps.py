@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from sfvd_pl import signals
-from sfvd_pl.artifacts import Artifact, canonical_json, require_whole
+from sfvd_pl.artifacts import Artifact, canonical_json, process_started, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.hashing import code_hash, file_hash
 
 STATE_FILE = "step.json"
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What a file system answers that has no locks, Lustre without its option ``flock`` for one."""
+LEFTOVER = re.compile(r"\.(?P<name>.+)\.partial-(?P<pid>\d+)(?:-(?P<host>.+))?")
 
 
 @dataclass
@@ -96,6 +98,8 @@ class Run:
                         remedy="wait for it, or choose another RUN",
                     ) from error
             self.lock_files = (lock.fileno(),)
+            if not together:
+                remove_leftovers(self.folder)
             try:
                 yield
             finally:
@@ -221,6 +225,20 @@ def _changed(before: dict[str, Any], parts: dict[str, str]) -> list[str]:
     """Parts of the fingerprint that are no longer what they were."""
     old = before.get("fingerprint", {})
     return sorted(key for key in {*old, *parts} if old.get(key) != parts.get(key))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what processes of this machine that were killed had begun to write; the run's lock is held.
+
+    Other machines may be generating for this run at the same time: what is marked as theirs, shards and their plan are
+    left alone.
+    """
+    for path in folder.rglob(".*.partial-*"):
+        match = LEFTOVER.fullmatch(path.name)
+        ours = match is not None and match["host"] in (None, socket.gethostname()) and match["name"] != "plan.json"
+        shared = any(parent.suffix == ".shards" for parent in path.parents)
+        if match is not None and ours and not shared and process_started(int(match["pid"])) is None:
+            path.unlink(missing_ok=True)
 
 
 def _refuse_changed(step: Step, before: dict[str, Any]) -> None:
