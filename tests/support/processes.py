@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from ranks import forget_the_forkserver
 
 from sfvd_pl.cli.main import main
 from sfvd_pl.modules import saving
@@ -39,6 +40,7 @@ def command(args: Sequence[object], log: Path, environment: dict[str, str], prep
     os.dup2(output, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     os.environ.update(environment)
+    forget_the_forkserver()
     # A fork of pytest has its plugins' patches; a child has no use for them.
     if prepare is not None:
         prepare()

@@ -1,6 +1,7 @@
 """Several ranks on the CPU: forked, so that none has to import anything."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import socket
 import sys
@@ -11,7 +12,14 @@ from typing import Any
 FORK = multiprocessing.get_context("fork")
 
 
+def forget_the_forkserver() -> None:
+    """Let a forked process start a fork server of its own: an inherited one isn't its child, so it can't wait for it."""
+    inherited = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    inherited._forkserver_pid = inherited._forkserver_alive_fd = inherited._forkserver_address = None
+
+
 def _rank(function: Callable[..., Any], rank: int, environment: dict[str, str], folder: Path, args: Any) -> None:
+    forget_the_forkserver()
     os.environ.update(environment | {"LOCAL_RANK": str(rank)})
     sys.stdout = sys.stderr = (folder / f"rank-{rank}.txt").open("w", buffering=1)  # type: ignore[assignment]
     function(rank, folder, *args)
