@@ -13,7 +13,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 def forget_the_forkserver() -> None:
-    """Let a forked process start a fork server of its own: an inherited one isn't its child, so it can't wait for it."""
+    """Let a forked process start a fork server of its own: an inherited one is not its child to wait for."""
     inherited = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
     inherited._forkserver_pid = inherited._forkserver_alive_fd = inherited._forkserver_address = None
 
