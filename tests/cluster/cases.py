@@ -9,6 +9,7 @@ ends with status 1 where anything is not so.
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ class Cases:
         self.folder = folder
         self.rows: list[tuple[str, str, str]] = []
         self.failed = False
+        self.beside: list[subprocess.Popen[bytes]] = []
         folder.mkdir(parents=True)
         site = folder / "site.sh"
         self.environment = {"RUN": "slurm", "PRESET": "toy", "SEED": "3", "ROOT": str(folder), "SITE": str(site)}
@@ -119,7 +121,14 @@ class Cases:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), environment.get("PYTHONPATH", "")])
         log = (self.folder / f"{run}.log").open("w")
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
+        self.beside.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment))
+        return self.beside[-1]
+
+    def end(self) -> None:
+        """Nothing that was started without SLURM outlasts this."""
+        for process in self.beside:
+            if process.poll() is None:
+                process.kill()
 
     # -- the chain -------------------------------------------------------------------------------------------
 
@@ -250,6 +259,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("case", nargs="*", help="chain, two_nodes; both without")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cases = Cases(chosen.folder)
     for name in chosen.case or ("chain", "two_nodes"):
         try:
@@ -258,6 +268,8 @@ def main() -> int:
             cases.failed = True
             cases.row(name, "did not end as it must", str(error))
             print("\n".join(f"-- {p.name}\n{p.read_text()[-3000:]}" for p in sorted(cases.folder.glob("*.log"))))
+        finally:
+            cases.end()
     cases.table()
     return int(cases.failed)
 
