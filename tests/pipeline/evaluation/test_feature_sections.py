@@ -1,4 +1,5 @@
 import sys
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from sfvd_pl.modules.features import domain_spaces
 from sfvd_pl.networks.features import NetworkSpace
 from sfvd_pl.pipeline.evaluation.cache import Cache
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext, Inputs, NotMeasuredError
-from sfvd_pl.pipeline.evaluation.features import ROI_PX, embedded_sets, has_wire, paired_frames, wire_places
+from sfvd_pl.pipeline.evaluation.features import (
+    BATCH_CLIPS,
+    ROI_PX,
+    embedded_sets,
+    has_wire,
+    paired_frames,
+    wire_places,
+)
 from sfvd_pl.pipeline.evaluation.image import measure_image
 from sfvd_pl.pipeline.evaluation.run import evaluate
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
@@ -145,6 +153,23 @@ def test_vectors_are_those_of_the_clips_own_pixels() -> None:
     assert of_clip[0] == pytest.approx(np.mean([first[f].mean() for f in (0, 1, 4, 5)]), abs=1e-5)
     assert of_clip[2] == pytest.approx(np.mean(change), abs=1e-5)
     assert sets["reference"].clips("whole", clip, 1).vectors[0, 0] == pytest.approx(first.mean(), abs=1e-5)
+
+
+def test_clips_are_let_go_of_and_no_more_than_a_limit_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, most = weakref.WeakValueDictionary[int, MeasuredClip](), [0]
+
+    class Watched(Made):
+        def __getitem__(self, number: int) -> MeasuredClip:
+            clip = super().__getitem__(number)
+            alive[len(most)] = clip
+            most.append(len(alive))
+            return clip
+
+    many = context(Watched(60, seed=3), reference=Watched(60, seed=1), training=Watched(60, seed=2))
+    assert measure_image(many)["n_clips"] == 60
+    assert max(most) <= BATCH_CLIPS + 3  # a batch, the clip that is being read, and one with its masks' origin
+    monkeypatch.setattr("sfvd_pl.pipeline.evaluation.features.CLIP_LIMIT", 8)
+    assert measure_image(many)["n_clips"] == 8
 
 
 def test_without_wires_whole_frames_are_compared_alone() -> None:
