@@ -210,7 +210,7 @@ def answers(metrics: dict[str, Any]) -> dict[str, summary.Verdict]:
 
 def test_answers_about_looks_follow_the_numbers(metrics: dict[str, Any]) -> None:
     """Of noise alone: it is too weak, contrast is right, grain is partly frozen."""
-    del metrics["motion"]
+    del metrics["motion"], metrics["image"], metrics["video"]
     looks = answers(metrics)["looks"]
     assert looks.answer == "no" and [reason.holds for reason in looks.reasons] == [False, True, False]
     assert any("flattered" in text for text in summary.cautions(metrics))
@@ -223,6 +223,46 @@ def test_answers_about_looks_follow_the_numbers(metrics: dict[str, Any]) -> None
     assert answers(metrics)["looks"].answer == "partly"
     metrics["noise"]["residual_std"]["ratio"] = float("nan")
     assert answers(metrics)["looks"].answer == "yes", "what is not known speaks neither for nor against"
+
+
+def test_features_speak_for_synthetic_clips_only_where_they_are_nearer_than_known_faults(
+    metrics: dict[str, Any],
+) -> None:
+    for name in ("noise", "motion"):
+        del metrics[name]
+    looks = answers(metrics)["looks"]
+    assert looks.answer == "yes" and [reason.holds for reason in looks.reasons] == [True, True]
+    assert "2 of 2 feature spaces" in looks.reasons[0].text
+    rows = {row["name"]: row for row in metrics["image"]["spaces"][0]["whole"]}
+    rows["synthetic"]["kernel"]["value"] = rows["blur"]["kernel"]["value"] * 1.01
+    looks = answers(metrics)["looks"]
+    assert looks.answer == "partly" and [reason.holds for reason in looks.reasons] == [False, True]
+    assert "1 of 2 feature spaces" in looks.reasons[0].text
+    rows["synthetic"]["kernel"]["value"] = float("nan")
+    assert "1 of 1 feature spaces" in answers(metrics)["looks"].reasons[0].text
+
+
+def test_what_can_not_be_relied_on_is_said_beside_it(page: Page, metrics: dict[str, Any]) -> None:
+    assert not metrics["image"]["spaces"][1]["whole"][0]["frechet"]["reliable"]
+    assert "too few vectors" in page.text() and "no network of the user" in page.text()
+
+
+def test_copies_are_called_by_their_number_and_a_blind_search_does_not_clear(metrics: dict[str, Any]) -> None:
+    section = metrics["memorisation"]
+    row = next(row for row in section["rows"] if row["name"] == "synthetic")
+    for clip in section["clips"]:
+        clip.update(verdict="clear", by=[])
+    row["copies"] = 0
+    for planted in section["planted"]:
+        planted["recall"]["mean"] = 1.0
+    section["planted"][0]["kind"] = "exact"
+    assert answers(metrics)["copies"].answer == "yes"
+    section["planted"][0]["recall"]["mean"] = 0.5
+    assert answers(metrics)["copies"].answer == "partly"
+    section["clips"][0].update(verdict="copy", by=[section["levels"][0]["name"]])
+    row["copies"] = 1
+    copies = answers(metrics)["copies"]
+    assert copies.answer == "no" and copies.words == f"Yes: 1 of {row['n']} clips"
 
 
 def test_answers_about_labels_follow_the_numbers(metrics: dict[str, Any]) -> None:

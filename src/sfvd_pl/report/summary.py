@@ -9,6 +9,7 @@ from typing import Any
 
 from sfvd_pl.report.numbers import interval, middle, number, percent, signed
 from sfvd_pl.report.sections.chain import SOURCE_NAME
+from sfvd_pl.report.sections.features import feature_reasons
 from sfvd_pl.report.sections.memorisation import planted_recall
 from sfvd_pl.report.sections.rows import all_rows, is_estimate
 from sfvd_pl.report.sections.verdict import difference
@@ -71,11 +72,11 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
             reasons.append(
                 Reason(_near_one(share, MOTION_TOLERANCE), f"{words} is {number(share)} times that of real clips")
             )
-    reasons += [reason for name in ("image", "video") for reason in _features(metrics.get(name), name)]
+    reasons += feature_reasons(metrics.get("image"), "frames") + feature_reasons(metrics.get("video"), "clips")
     rule = (
         f"Noise and contrast within {percent(NOISE_TOLERANCE)} of real clips, frame-to-frame correlation at most "
         f"{number(GRAIN_TOLERANCE, 1)} above theirs, motion within {percent(MOTION_TOLERANCE)}; feature distances "
-        "nearer to real clips than the same real clips blurred or with noise. All hold: yes; fewer than half: no."
+        "below those of other real patients' clips with blur or noise. All hold: yes; fewer than half: no."
     )
     return _judged(
         "Does it look right?",
@@ -83,11 +84,6 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
         {"yes": "Yes, in all that was measured", "partly": "Only in part", "no": "No", "unknown": "Unknown"},
         rule,
     )
-
-
-def _features(section: Mapping[str, Any] | None, name: str) -> list[Reason]:
-    """Distances in a feature space, against real clips made worse; filled in by what the section holds."""
-    return []
 
 
 def _labels(metrics: Mapping[str, Any]) -> Verdict:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sfvd_pl.metrics.schema import SECTIONS
 from sfvd_pl.report.media import ReportMedia
+from sfvd_pl.report.sections.features import image_view, video_view
 from sfvd_pl.report.sections.labels import labels_view
 from sfvd_pl.report.sections.memorisation import memorisation_view
 from sfvd_pl.report.sections.motion import motion_view
@@ -15,6 +16,8 @@ from sfvd_pl.report.sections.wire import gate_view, visibility_view, wire_view
 from sfvd_pl.report.views import View
 
 VIEWS: Mapping[str, Callable[[Any], View]] = {
+    "image": image_view,
+    "video": video_view,
     "noise": noise_view,
     "motion": motion_view,
     "wire": wire_view,
