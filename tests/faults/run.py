@@ -11,6 +11,7 @@ import hashlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,20 +103,27 @@ class Chain:
 
 
 def kills(chain: Chain, count: int, rng: random.Random, seconds: float) -> str:
-    """SIGKILL at random moments until there were enough of them, or the chain is done."""
-    longest = 5.0 + seconds / 10
-    for killed in range(count):
+    """SIGKILL at random moments until there were enough of them; a chain that is done before is begun again."""
+    shortest = longest = 0.3 + seconds / 20
+    killed, ends = 0, []
+    while killed < count:
         process = start(chain.command, chain.log)
         process.join(rng.uniform(0.05, longest))
-        if process.exitcode is not None:
-            if process.exitcode:
-                raise Failure(f"an attempt ended with {process.exitcode}: {chain.said()[-1500:]}")
-            return f"done after {killed} kills"
-        os.killpg(process.pid or 0, signal.SIGKILL)
-        process.join()
-        longest *= 1.02  # or a step that takes longer than that would never come to its end
+        if process.exitcode is None:
+            os.killpg(process.pid or 0, signal.SIGKILL)
+            process.join()
+            killed += 1
+            longest *= 1.015  # or a step that takes longer than that would never come to its end
+        elif process.exitcode:
+            raise Failure(f"an attempt ended with {process.exitcode}: {chain.said()[-1500:]}")
+        else:
+            ends.append(chain.digests())
+            shutil.rmtree(chain.folder)
+            longest = shortest
     chain.finish()
-    return f"killed {count} times"
+    if any(end != chain.digests() for end in ends):
+        raise Failure("the ends of the chains differ from one another")
+    return f"killed {killed} times, over {len(ends) + 1} chains"
 
 
 def full_disk(chain: Chain, *_: object) -> str:
