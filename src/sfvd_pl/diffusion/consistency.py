@@ -88,6 +88,17 @@ class FrameConsistency(ABC):
             ConfigError: The strategy needs ``shared`` and has none.
         """
 
+    def _required(self, shared: Tensor | None) -> Tensor:
+        """What all frames share; a ConfigError where it wasn't handed over."""
+        if shared is None:
+            raise ConfigError(
+                f"{self.name} noise needs the part that all frames share",
+                key="shared",
+                expected="noise (B, C, H, W)",
+                remedy="draw it once a clip and hand the same to every block",
+            )
+        return shared
+
     @abstractmethod
     def correlation(self, lag: int) -> float:
         """Correlation of a pixel's noise in two frames ``lag`` frames apart; 1 at lag 0."""
@@ -165,13 +176,7 @@ class MixedNoise(FrameConsistency):
         shared: Float[Tensor, "B C H W"] | None = None,
     ) -> Float[Tensor, "B C T H W"]:
         """``common * shared + own * independent``; ``previous_last`` is not used."""
-        if shared is None:
-            raise ConfigError(
-                "mixed noise needs the part that all frames share",
-                key="shared",
-                expected="noise (B, C, H, W)",
-                remedy="draw it once a clip and hand the same to every block",
-            )
+        shared = self._required(shared)
         return self.common * shared.unsqueeze(2) + self.own * independent
 
     def correlation(self, lag: int) -> float:
@@ -218,13 +223,7 @@ class CoarseNoise(FrameConsistency):
         shared: Float[Tensor, "B C H W"] | None = None,
     ) -> Float[Tensor, "B C T H W"]:
         """``independent`` with the squares' means of ``shared``; ``previous_last`` is not used."""
-        if shared is None:
-            raise ConfigError(
-                "coarse noise needs the part that all frames share",
-                key="shared",
-                expected="noise (B, C, H, W)",
-                remedy="draw it once a clip and hand the same to every block",
-            )
+        shared = self._required(shared)
         return independent + self._means(shared.unsqueeze(2) - independent)
 
     def _means(self, noise: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Checks that every measure shares: the right number of axes, the same shape, whole clip tables."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -37,31 +36,6 @@ def require_same_shape(values: Array, reference: Array, key: str, reference_key:
             found=f"shape {values.shape}",
             remedy="pass arrays of the same frames at the same resolution",
         )
-
-
-def clip_slices(start: Array, length: Array, n_frames: int) -> Iterator[slice]:
-    """Slices of a flat frame table, one a clip.
-
-    Args:
-        start: First row of each clip, (M,).
-        length: Number of rows of each clip, (M,), at least 1.
-        n_frames: Rows of the frame table.
-
-    Raises:
-        MetricsError: If a clip is empty or leaves the table.
-    """
-    require_axes(np.asarray(start), "M", "start")
-    require_same_shape(np.asarray(length), np.asarray(start), "length", "start")
-    for first, count in zip(np.asarray(start).tolist(), np.asarray(length).tolist(), strict=True):
-        if count < 1 or first < 0 or first + count > n_frames:
-            raise MetricsError(
-                "a clip leaves the frame table",
-                key="start, length",
-                expected=f"rows within 0..{n_frames}, at least one a clip",
-                found=f"start {first}, length {count}",
-                remedy="verify the artifact that the clip table came from",
-            )
-        yield slice(int(first), int(first) + int(count))
 
 
 def finite_mean(values: Array) -> float:

@@ -16,7 +16,6 @@ from sfvd_pl.artifacts import place, process_started
 
 STATUS = 69
 """Exit status of a rank that leaves because another one died."""
-DONE = "done"
 
 
 @dataclass

@@ -24,14 +24,7 @@ _SECTIONS = """
 {% for view in views %}
 {{ section(view) }}
 {% endfor %}
-<div class="caution">
-<h3>What must not be concluded</h3>
-<ul>
-{% for sentence in cautions %}
-<li>{{ sentence }}</li>
-{% endfor %}
-</ul>
-</div>
+{{ not_concluded(cautions) }}
 </main>
 <footer>A reconstruction, chosen by this project. What each number means: docs/metrics.md.</footer>
 </body>

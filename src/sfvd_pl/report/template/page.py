@@ -37,14 +37,7 @@ aria-label="does not hold">✗</span>{% endif %}{{ reason.text }}</li>
 </div>
 {% endfor %}
 </div>
-<div class="caution">
-<h3>What must not be concluded</h3>
-<ul>
-{% for sentence in cautions %}
-<li>{{ sentence }}</li>
-{% endfor %}
-</ul>
-</div>
+{{ not_concluded(cautions) }}
 {% if left_out %}
 <h3>Not measured</h3>
 <ul>

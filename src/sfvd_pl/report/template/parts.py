@@ -11,6 +11,16 @@ alt="{{ picture.alt }}"><figcaption>{{ picture.caption }}</figcaption></figure>
 {% endfor %}
 </div>
 {% endmacro %}
+{% macro not_concluded(sentences) %}
+<div class="caution">
+<h3>What must not be concluded</h3>
+<ul>
+{% for sentence in sentences %}
+<li>{{ sentence }}</li>
+{% endfor %}
+</ul>
+</div>
+{% endmacro %}
 {% macro playing(films) %}
 <div class="films">
 {% for film in films %}
