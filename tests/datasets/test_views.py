@@ -5,7 +5,8 @@ import torch
 from toy import WINDOW, patients_of, rewritten
 
 from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.datasets.views import FeaturesDataModule, ViewConfig, ViewDataset
+from sfvd_pl.datasets.modules.features import FeaturesDataModule
+from sfvd_pl.datasets.views import ViewConfig, ViewDataset
 
 SAME = ViewConfig(shift=0.0, brightness=0.0, contrast=0.0, noise=0.0)
 

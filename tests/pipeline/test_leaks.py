@@ -25,7 +25,7 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.augment.gate import GateConfig
 from sfvd_pl.augment.plan import PlanConfig
 from sfvd_pl.cli.main import dispatch
-from sfvd_pl.datasets.modules import SegmentationDataModule
+from sfvd_pl.datasets.modules.segmentation import SegmentationDataModule
 from sfvd_pl.datasets.segmentation import MixConfig
 from sfvd_pl.errors import ArtifactError, CheckpointError, LeakError
 from sfvd_pl.modules.checkpoint import load_for_inference

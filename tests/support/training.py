@@ -7,8 +7,10 @@ import lightning.pytorch as pl
 import torch
 from toy import FRAMES, WINDOW
 
-from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
-from sfvd_pl.datasets.views import FeaturesDataModule
+from sfvd_pl.datasets.modules.features import FeaturesDataModule
+from sfvd_pl.datasets.modules.motion import MotionDataModule
+from sfvd_pl.datasets.modules.scene import SceneDataModule
+from sfvd_pl.datasets.modules.segmentation import SegmentationDataModule
 from sfvd_pl.modules.ema import EMA
 
 

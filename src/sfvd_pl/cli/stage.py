@@ -15,8 +15,10 @@ from sfvd_pl import signals
 from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
-from sfvd_pl.datasets.modules import MotionDataModule, SceneDataModule, SegmentationDataModule
-from sfvd_pl.datasets.views import FeaturesDataModule
+from sfvd_pl.datasets.modules.features import FeaturesDataModule
+from sfvd_pl.datasets.modules.motion import MotionDataModule
+from sfvd_pl.datasets.modules.scene import SceneDataModule
+from sfvd_pl.datasets.modules.segmentation import SegmentationDataModule
 from sfvd_pl.errors import CheckpointError, ConfigError
 from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
 from sfvd_pl.modules.checkpoints import AnswersSignals, Checkpoints

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-BatchT = TypeVar("BatchT", bound="_Batch")
+BatchT = TypeVar("BatchT", bound="Batch")
 
 
-class _Batch:
+class Batch:
     """A dataclass of tensors and lists, all of whose first axis is the sample."""
 
     @classmethod
@@ -46,7 +46,7 @@ class _Batch:
 
 
 @dataclass
-class ClipBatch(_Batch):
+class ClipBatch(Batch):
     """Windows of clips to train a diffusion model on, with every random number that the step needs.
 
     The randomness comes with the sample, drawn from (seed, sample id) by whoever loads it, so that a training step
@@ -78,7 +78,7 @@ class ClipBatch(_Batch):
 
 
 @dataclass
-class FrameBatch(_Batch):
+class FrameBatch(Batch):
     """Frames to train or test a segmenter on.
 
     Attributes:
@@ -93,7 +93,7 @@ class FrameBatch(_Batch):
 
 
 @dataclass
-class GenerationBatch(_Batch):
+class GenerationBatch(Batch):
     """What to generate: a mask sequence each, how plain its wire is to be, and under which identity.
 
     Attributes:

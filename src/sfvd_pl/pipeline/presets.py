@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import yaml
 
-from sfvd_pl.datasets.modules import cpu_cores
+from sfvd_pl.datasets.modules.base import cpu_cores
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline.hashing import PACKAGE
 

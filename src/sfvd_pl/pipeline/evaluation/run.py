@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sfvd_pl.artifacts import Kind
-from sfvd_pl.datasets.modules import cpu_cores
+from sfvd_pl.datasets.modules.base import cpu_cores
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.metrics.schema import SCHEMA_VERSION, clean_metrics, validate_section

@@ -1,0 +1,1 @@
+"""DataModules: artifacts in, typed batches out."""
