@@ -32,7 +32,7 @@ from sfvd_pl.networks.condition import CONDITION_CHANNELS
 from sfvd_pl.networks.motion import CONTEXT_CHANNELS
 from sfvd_pl.pipeline.augment import AugmentSettings
 from sfvd_pl.pipeline.presets import load_preset, machine_preset, merged
-from sfvd_pl.pipeline.run import STEPS
+from sfvd_pl.pipeline.settings import STEPS
 from sfvd_pl.sources.phantom.config import PhantomConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,7 @@ import pytest
 
 from sfvd_pl.cli.chain import _run_parser
 from sfvd_pl.pipeline.presets import parse_overrides
-from sfvd_pl.pipeline.run import STAGES, STEPS
+from sfvd_pl.pipeline.settings import STAGES, STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 SLURM = ROOT / "stages" / "slurm"

@@ -8,7 +8,8 @@ from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.findings import CODES
 from sfvd_pl.pipeline.check import as_config, check_settings, check_step, require_passed
 from sfvd_pl.pipeline.hashing import PACKAGE, PRESENTATION
-from sfvd_pl.pipeline.run import Pipeline, RunSettings
+from sfvd_pl.pipeline.run import Pipeline
+from sfvd_pl.pipeline.settings import RunSettings
 from sfvd_pl.pipeline.steps import Run
 
 

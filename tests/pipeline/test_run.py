@@ -8,7 +8,8 @@ from toy import STAGES
 
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline import run as module
-from sfvd_pl.pipeline.run import Pipeline, RunSettings
+from sfvd_pl.pipeline.run import Pipeline
+from sfvd_pl.pipeline.settings import RunSettings
 
 
 def _pipeline(root: Path, **settings: Any) -> Pipeline:

@@ -15,7 +15,9 @@ from sfvd_pl.pipeline.evaluation.run import metrics_head
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
 from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.report.write import write_evaluation
-from sfvd_pl.pipeline.run import STAGES, STEPS, Pipeline, RunSettings
+from sfvd_pl.pipeline.run import Pipeline
+from sfvd_pl.pipeline.settings import STAGES, STEPS, RunSettings
+from sfvd_pl.pipeline.summary import summary
 
 
 def augment(args: Sequence[str]) -> None:
@@ -115,4 +117,4 @@ def run(args: Sequence[str]) -> None:
         )
     )
     pipeline.perform(known.stage)
-    print(pipeline.summary())
+    print(summary(pipeline.run))

@@ -1,72 +1,29 @@
 """``sfvd run``: the four stages as chains of steps."""
 
-import json
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
-from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.errors import ConfigError
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.pipeline.check import check_step, require_passed
 from sfvd_pl.pipeline.note import note_run
 from sfvd_pl.pipeline.presets import load_preset, merged
 from sfvd_pl.pipeline.rollout import RolloutConfig, measure_step
+from sfvd_pl.pipeline.settings import RunSettings, as_devices
+from sfvd_pl.pipeline.source import source_step
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
-from sfvd_pl.sources.walk import listed_files
+from sfvd_pl.pipeline.summary import clips_line, synthetic_line
 
-STAGES = ("source", "stage1", "stage2", "rollout", "guides", "clips", "augment", "segment")
-"""In order; each needs those before it, but nothing needs ``rollout``. ``augment`` is ``guides``, then ``clips``, which
-many processes may share."""
-STEPS = (
-    "source", "check", "scene", "motion", "rollout", "guide", "gate", "augment", "evaluator", "features", "segment",
-)  # fmt: skip
-"""Steps whose settings the command line can set, by the preset file that they come from."""
 SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
 FEATURES_SEED = 404
 """The same for the network by whose features clips are compared."""
 DEFAULT_ARMS = ("real", "classical", "synthetic", "pretrain")
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What ``sfvd run`` is asked for.
-
-    Attributes:
-        name: Name of the run.
-        root: Folder that holds all runs.
-        preset: Name of the preset.
-        stages: Folder of presets.
-        data: Folder of clips, or one recording; None simulates them.
-        seed: Of everything.
-        devices: As in Lightning's Trainer; of each machine.
-        labelled_fraction: Overrides the preset's; None keeps it.
-        seeds: Seeds of the comparison's arms; each arm is trained once for each.
-        overrides: Settings by step, on top of the preset.
-        nodes: Machines that train together; the launcher starts a process for each device of each.
-        launcher: Command that trainings and generation are started by, ``srun`` for one; empty for none.
-    """
-
-    name: str
-    root: Path
-    preset: str
-    stages: Path
-    data: Path | None = None
-    seed: int = 0
-    devices: str = "auto"
-    labelled_fraction: float | None = None
-    seeds: tuple[int, ...] = ()
-    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
-    nodes: int = 1
-    launcher: tuple[str, ...] = ()
 
 
 class Pipeline:
@@ -129,18 +86,18 @@ class Pipeline:
     @property
     def _isolated(self) -> bool:
         """Several devices: each step is a process of its own, which Lightning's launcher can start again."""
-        devices = _devices(self.settings.devices)
+        devices = as_devices(self.settings.devices)
         count = torch.cuda.device_count() if devices in ("auto", -1) else devices
         return bool(self.settings.launcher) or (isinstance(count, int) and count > 1)
 
     def _where(self, prefix: str = "trainer.") -> list[str]:
         """Arguments that say how many devices to use: no part of what decides a result."""
-        devices = _devices(self.settings.devices)
+        devices = as_devices(self.settings.devices)
         return [] if devices == "auto" else [f"--{prefix}devices", str(devices)]
 
     def _decisive(self, config: dict[str, Any]) -> dict[str, Any]:
         """Settings of a training that decide its result: samples a step, however many devices divide them."""
-        devices, data = _devices(self.settings.devices), dict(config.get("data", {}))
+        devices, data = as_devices(self.settings.devices), dict(config.get("data", {}))
         size = data.get("batch_size")
         if not isinstance(devices, int) or not isinstance(size, int) or devices * self.settings.nodes <= 1:
             return config
@@ -177,45 +134,7 @@ class Pipeline:
     # -- stages ----------------------------------------------------------------------------------------------
 
     def _source(self) -> list[Step]:
-        settings = self.settings
-        config = merged(self._config("source"), {"seed": settings.seed})
-        if settings.labelled_fraction is not None:
-            config = merged(config, {"split": {"labelled_fraction": settings.labelled_fraction}})
-        asked, fingerprint = config, config
-        if settings.data is not None:
-            asked, fingerprint = self._import(config, settings.data)
-
-        def action(resume: bool) -> None:
-            command = ["data", "simulate"] if settings.data is None else ["data", "import"]
-            where = [] if settings.data is None else [str(settings.data)]
-            path = self.run.path("source", "config.yaml")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(asked))
-            arguments = [*command, *where, "--config", str(path), "--out", str(self.source), "--overwrite", "true"]
-            sfvd_command(arguments, isolated=False)
-
-        return [Step("source", fingerprint, {}, [self.source], action, lambda: _clips_line(self.source))]
-
-    def _import(self, config: dict[str, Any], data: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Settings of ``sfvd data import``, and all that decides its result, the user's files included.
-
-        Raises:
-            ConfigError: Settings of the simulator were given on the command line, where they'd do nothing.
-        """
-        if "phantom" in self.settings.overrides.get("source", {}):
-            raise ConfigError(
-                "settings of the simulator for clips that are imported",
-                key="--source.phantom",
-                expected="settings of the import, such as --source.polarity keep",
-                remedy="leave them out, or leave DATA empty",
-            )
-        asked = {key: value for key, value in config.items() if key != "phantom"}
-        fingerprint = {key: value for key, value in asked.items() if key != "workers"}  # which change nothing
-        fingerprint["listing"] = _listing(data)
-        for key in ("labels", "patients"):
-            if asked.get(key) is not None:
-                fingerprint[f"{key} listing"] = _listing(Path(asked[key]))
-        return asked, fingerprint
+        return [source_step(self.run, self.settings, self._config("source"), self.source)]
 
     def _stage1(self) -> list[Step]:
         config = self._training("scene", self._config("scene"), seed=self.settings.seed)
@@ -259,7 +178,7 @@ class Pipeline:
             extra = ["--ckpt_path", str(model), "--out", str(out)]
             self._command(name, [stage, "predict"], config, [*self._where(), *extra])
 
-        return Step(name, config, inputs, [out], action, lambda: _clips_line(out))
+        return Step(name, config, inputs, [out], action, lambda: clips_line(out))
 
     def _segmenter(self, role: str) -> Step:
         """A segmenter with a role of its own: guide, gate or evaluator."""
@@ -310,7 +229,7 @@ class Pipeline:
         def action(resume: bool) -> None:
             self._command("augment", ["augment"], config, self._where(""))
 
-        made = Step("augment", config, paths, [self.synthetic], action, lambda: _synthetic_line(self.synthetic))
+        made = Step("augment", config, paths, [self.synthetic], action, lambda: synthetic_line(self.synthetic))
         return [made]
 
     def _segment(self) -> list[Step]:
@@ -375,79 +294,3 @@ class Pipeline:
     def _wandb(self) -> Any:
         """Whether the segmenters' figures go to W&B: then so does the report."""
         return self._config("segment").get("logging", {}).get("wandb", "auto")
-
-    def summary(self) -> str:
-        """Where everything is."""
-        lines = [f"run {self.settings.name} in {self.run.folder}"]
-        segmentations = sorted(self.run.folder.glob("segmentation*.h5"))
-        artifacts = [self.source, self.scenes, self.motions, self.synthetic, *segmentations]
-        lines += [f"  {path}" for path in artifacts if path.exists()]
-        report = self.run.path("report", "index.html")
-        if report.exists():
-            lines.append(f"report: {report}")
-            lines += _headline(json.loads(report.with_name("metrics.json").read_text()))
-        return "\n".join(lines)
-
-
-def _devices(text: str) -> int | str:
-    """Lightning's ``devices``: a number or ``auto``."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ConfigError("not a number of devices", key="devices", expected="a number or auto", found=text) from error
-
-
-def _listing(data: Path) -> list[list[Any]]:
-    """Name, size and time of every file of a folder, so that a change of the clips is noticed."""
-    if not data.exists():
-        raise ConfigError("there are no such clips", file=data, key="data", expected="clips, or a file about them")
-    files = sorted(listed_files(data)) if data.is_dir() else [data]
-    return [[str(p.relative_to(data)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-
-
-def _clips_line(path: Path) -> str:
-    artifact = Artifact.open(path)
-    return f"made {path}: {artifact.n_clips} clips of {int(np.median(artifact.column('clips/length')))} frames"
-
-
-def _synthetic_line(path: Path) -> str:
-    accepted = Artifact.open(path, Kind.SYNTHETIC).column("clips/accepted")
-    return f"made {path}: {len(accepted)} clips, {int(accepted.sum())} accepted ({accepted.mean():.0%})"
-
-
-def _headline(metrics: dict[str, Any]) -> list[str]:
-    """The figures that a user asks for first, of what was measured."""
-    lines = []
-    if fidelity := metrics.get("label_fidelity"):
-        rows = {row["name"]: row for row in fidelity["rows"]}
-        dice = {name: row["dice"]["mean"] for name, row in rows.items()}
-        lines.append(
-            f"  label fidelity  synthetic {_number(dice['synthetic'])}  real {_number(dice['real'])}"
-            f"  ratio {_number(fidelity['ratio']['dice'])}  shuffled {_number(dice.get('shuffled'))}"
-            f"  drift {_number(rows['synthetic']['drift'])}"
-        )
-    if noise := metrics.get("noise"):
-        lines.append(
-            f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
-            f" {_number(noise['residual_std']['ratio'])}  residual autocorrelation difference"
-            f" {_number(noise['residual_autocorrelation']['difference'])}"
-        )
-    if visibility := metrics.get("visibility"):
-        lines.append(f"  visibility Spearman {_number(visibility['spearman'])}")
-    if gate := metrics.get("gate"):
-        lines.append(f"  gate accepted {_number(gate['rate'])}")
-    for arm in metrics.get("segmentation", {}).get("arms", []):
-        overlap, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
-        bounds = f"[{_number(overlap['low'])}, {_number(overlap['high'])}]"
-        lines.append(
-            f"  {arm['name']:<10} Dice {_number(overlap['mean'])} {bounds}"
-            f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
-        )
-    lines += [f"  {name}: not measured, {why}" for name, why in metrics["not_measured"].items()]
-    return lines
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

@@ -1,0 +1,72 @@
+"""What a run says of itself at its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.pipeline.steps import Run
+
+
+def summary(run: Run) -> str:
+    """Where everything of a run is, and its main figures."""
+    lines = [f"run {run.name} in {run.folder}"]
+    segmentations = sorted(run.folder.glob("segmentation*.h5"))
+    names = ("source", "scenes", "motions", "synthetic")
+    artifacts = [*(run.path(f"{name}.h5") for name in names), *segmentations]
+    lines += [f"  {path}" for path in artifacts if path.exists()]
+    report = run.path("report", "index.html")
+    if report.exists():
+        lines.append(f"report: {report}")
+        lines += _headline(json.loads(report.with_name("metrics.json").read_text()))
+    return "\n".join(lines)
+
+
+def clips_line(path: Path) -> str:
+    """What an artifact of clips holds."""
+    artifact = Artifact.open(path)
+    return f"made {path}: {artifact.n_clips} clips of {int(np.median(artifact.column('clips/length')))} frames"
+
+
+def synthetic_line(path: Path) -> str:
+    """What an artifact of synthetic clips holds."""
+    accepted = Artifact.open(path, Kind.SYNTHETIC).column("clips/accepted")
+    return f"made {path}: {len(accepted)} clips, {int(accepted.sum())} accepted ({accepted.mean():.0%})"
+
+
+def _headline(metrics: dict[str, Any]) -> list[str]:
+    """The figures that a user asks for first, of what was measured."""
+    lines = []
+    if fidelity := metrics.get("label_fidelity"):
+        rows = {row["name"]: row for row in fidelity["rows"]}
+        dice = {name: row["dice"]["mean"] for name, row in rows.items()}
+        lines.append(
+            f"  label fidelity  synthetic {_number(dice['synthetic'])}  real {_number(dice['real'])}"
+            f"  ratio {_number(fidelity['ratio']['dice'])}  shuffled {_number(dice.get('shuffled'))}"
+            f"  drift {_number(rows['synthetic']['drift'])}"
+        )
+    if noise := metrics.get("noise"):
+        lines.append(
+            f"  pixel std ratio {_number(noise['pixel_std']['ratio'])}  residual std ratio"
+            f" {_number(noise['residual_std']['ratio'])}  residual autocorrelation difference"
+            f" {_number(noise['residual_autocorrelation']['difference'])}"
+        )
+    if visibility := metrics.get("visibility"):
+        lines.append(f"  visibility Spearman {_number(visibility['spearman'])}")
+    if gate := metrics.get("gate"):
+        lines.append(f"  gate accepted {_number(gate['rate'])}")
+    for arm in metrics.get("segmentation", {}).get("arms", []):
+        overlap, cldice, tip = arm["dice"], arm["cldice"], arm["tip_error_px"]
+        bounds = f"[{_number(overlap['low'])}, {_number(overlap['high'])}]"
+        lines.append(
+            f"  {arm['name']:<10} Dice {_number(overlap['mean'])} {bounds}"
+            f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
+        )
+    lines += [f"  {name}: not measured, {why}" for name, why in metrics["not_measured"].items()]
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
