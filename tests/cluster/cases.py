@@ -7,13 +7,14 @@ ends with status 1 where anything is not so.
 """
 
 import argparse
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sfvd_pl.artifacts import file_hash, verify
@@ -79,6 +80,15 @@ def nodes_of(job: str) -> str:
     return re.findall(r"\bNodeList=(\S+)", call("scontrol", "show", "job", job))[0]
 
 
+def descendants(processes: Iterable[int]) -> list[int]:
+    """Processes and all that they have started."""
+    pairs = [line.split() for line in call("ps", "-e", "-o", "ppid=,pid=").splitlines()]
+    found = list(processes)
+    for process in found:
+        found += [int(child) for parent, child in pairs if int(parent) == process]
+    return found
+
+
 class Cases:
     """The two runs and the table.
 
@@ -142,6 +152,7 @@ class Cases:
         until("stage1", lambda: ended_well(jobs["stage1"]))
         self.drained(jobs["stage2"])
         self.time_limit(jobs["stage2"])
+        self.node_lost(jobs["stage2"])
         until("stage2", lambda: ended_well(jobs["stage2"]))
         self.array_killed(jobs["augment"])
         until("segment", lambda: ended_well(jobs["segment"]))
@@ -151,6 +162,7 @@ class Cases:
         if alone.wait(PATIENCE):
             raise CaseError(f"the undisturbed run failed: {(self.folder / 'alone.log').read_text()[-2000:]}")
         self.compare("slurm", "alone", COMPARED)
+        self.same_figures("slurm", "alone")
 
     def again(self, job: str, training: str, stage: str, before: int, case: str, seen: str) -> None:
         """A job was put back into the queue: it must start and go on behind a step that was saved."""
@@ -172,8 +184,7 @@ class Cases:
 
     def drained(self, job: str) -> None:
         """A node is drained, its job sent elsewhere; it must go on there, and nothing may start on the drained one."""
-        until("motion to train", lambda: self.steps("slurm", "motion") >= 2)
-        node, before = nodes_of(job), self.steps("slurm", "motion")
+        before, node = self.held(job, "motion"), nodes_of(job)
         call("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
         time.sleep(2)
         if not running(job):
@@ -184,12 +195,17 @@ class Cases:
             raise CaseError(f"the job runs on {node}, which is drained")
         call("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
-    def near_its_limit(self, job: str) -> None:
-        """Give a job what its signal comes ahead of the limit, five minutes; it must requeue itself.
-
-        The controller looks for such jobs twice a minute, so the training is held in the middle of a step until then.
-        """
+    def held(self, job: str, training: str, run: str = "slurm") -> int:
+        """Stop a training in its first steps, which toy networks have soon done; returns the last that was saved."""
+        until(f"{training} to train", lambda: self.steps(run, training) >= 2)
         call("scancel", "--signal=STOP", job)
+        return self.steps(run, training)
+
+    def near_its_limit(self, job: str) -> None:
+        """Give a held job what its signal comes ahead of the limit, five minutes; it must requeue itself.
+
+        The controller looks for such jobs twice a minute.
+        """
         call("scontrol", "update", f"JobId={job}", "TimeLimit=5")
         time.sleep(40)
         call("scancel", "--signal=CONT", job)
@@ -198,14 +214,28 @@ class Cases:
 
     def time_limit(self, job: str) -> None:
         """The limit comes near: USR1, and the job puts itself back."""
-        until("guide to train", lambda: self.steps("slurm", "guide") >= 2)
-        before = self.steps("slurm", "guide")
+        before = self.held(job, "guide")
         self.near_its_limit(job)
         log = self.log("stage2")
         if "stopped by SIGUSR1" not in log or "was requeued" not in log:
             raise CaseError(f"no word of SIGUSR1 and requeueing: {log[-2000:]}")
         seen = f"at step {before} of guide, requeued itself"
         self.again(job, "guide", "stage2", before, "time limit near (USR1)", seen)
+
+    def node_lost(self, job: str) -> None:
+        """A node loses its power: SLURM's daemon and all that it has started are gone without a word."""
+        before, node = self.held(job, "gate"), nodes_of(job)
+        configuration = Path(os.environ["SLURM_CONF"])
+        daemon = int((configuration.parent / f"slurmd-{node}.pid").read_text())
+        steps = call("pgrep", "--full", rf"^slurmstepd: \[{job}\.").split()
+        for process in (daemon, *descendants(int(step) for step in steps)):
+            os.kill(process, signal.SIGKILL)
+        until(f"{node} to be missed", lambda: "down" in call("sinfo", "--noheader", "--node", node, "--format=%T"))
+        self.again(job, "gate", "stage2", before, "node lost", f"{node} at step {before} of gate")
+        if nodes_of(job) == node:
+            raise CaseError(f"the job runs on {node}, which is down")
+        call("slurmd", "-f", str(configuration), "-N", node)
+        until(f"{node} to be back", lambda: "down" not in call("sinfo", "--noheader", "--node", node, "--format=%T"))
 
     def array_killed(self, job: str) -> None:
         """All tasks of the array end early: by SIGKILL, and by scancel."""
@@ -228,6 +258,17 @@ class Cases:
             held = "; ".join(problems) or ("holds" if made.suffix == ".h5" else "loads")
             self.row(f"{run}/{name}", held, f"equal to {reference}'s" if equal else f"DIFFERS from {reference}'s")
 
+    def same_figures(self, run: str, reference: str) -> None:
+        """All that the report measures is the same; names, times and what names files are not."""
+        paths = (self.folder / name / "report" / "metrics.json" for name in (run, reference))
+        made, expected = (json.loads(path.read_text()) for path in paths)
+        named = {"run", "stages"}
+        different = sorted(k for k in (made.keys() | expected.keys()) - named if made.get(k) != expected.get(k))
+        self.failed |= bool(different)
+        seen = f"{len(made.keys() - named)} sections"
+        result = f"{', '.join(different)} DIFFER" if different else f"equal to {reference}'s"
+        self.row(f"{run}/report/metrics.json", seen, result)
+
     # -- two nodes -------------------------------------------------------------------------------------------
 
     def two_nodes(self) -> None:
@@ -237,8 +278,7 @@ class Cases:
         options = [*SMALL, *self.logs, "--nodes=2", "--job-name=sfvd-wide"]
         environment = self.environment | {"RUN": "wide"}
         job = call("sbatch", "--parsable", *options, "stages/slurm/stage1.sbatch", **environment)
-        until("scene to train on two nodes", lambda: self.steps("wide", "scene") >= 2)
-        before, where = self.steps("wide", "scene"), nodes_of(job)
+        before, where = self.held(job, "scene", "wide"), nodes_of(job)
         self.near_its_limit(job)
         self.again(job, "scene", "wide", before, "two nodes, time limit near", f"at step {before} of scene, on {where}")
         until("stage1 on two nodes", lambda: ended_well(job))
