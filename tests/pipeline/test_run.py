@@ -1,5 +1,6 @@
 """How a run turns its settings into commands."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline import run as module
 from sfvd_pl.pipeline.run import Pipeline
 from sfvd_pl.pipeline.settings import RunSettings
+from sfvd_pl.pipeline.steps import Step
 
 
 def _pipeline(root: Path, **settings: Any) -> Pipeline:
@@ -60,7 +62,36 @@ def test_the_same_samples_a_step_on_other_devices_is_the_same_training(tmp_path:
     assert one == _training(tmp_path, "2", data={"batch_size": 16})
     assert one != _training(tmp_path, "2", data={"batch_size": 8})
     assert one != _training(tmp_path, "4", data={"batch_size": 8}, trainer={"max_steps": 7})
+    assert one == _training(tmp_path, "1", data={"batch_size": 32})
     assert _training(tmp_path, "auto") == _training(tmp_path, "1")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"logging": {"wandb": "online"}}, {"checkpoint": {"every_minutes": 7}}, {"data": {"num_workers": 3}},
+     {"trainer": {"log_every_n_steps": 2}}],
+)  # fmt: skip
+def test_how_a_training_is_watched_and_saved_makes_nothing_anew(tmp_path: Path, setting: dict[str, Any]) -> None:
+    plain, changed = (_pipeline(tmp_path, overrides={"scene": given})._stage1() for given in ({}, setting))
+    assert [step.config for step in plain] == [step.config for step in changed]
+
+
+def test_a_run_that_was_moved_is_the_same_run(tmp_path: Path) -> None:
+    """Paths of its own files, however they are spelled, are none of a step's settings."""
+    roots = (tmp_path, tmp_path / "elsewhere")
+    here, there = ([_configuration(step, root / "r") for step in _steps(_pipeline(root))] for root in roots)
+    assert len(here) == 8
+    assert here == there
+    assert here[0] != _configuration(_steps(_pipeline(tmp_path))[0], tmp_path)
+
+
+def _steps(pipeline: Pipeline) -> list[Step]:
+    arm = pipeline._arm(pipeline._config("segment"), "synthetic", 0)
+    return [*pipeline._stage1()[2:], *pipeline._stage2(), *pipeline._guides(), *pipeline._clips(), arm]
+
+
+def _configuration(step: Step, folder: Path) -> str:
+    return replace(step, inputs={}).fingerprint(folder)["configuration"]
 
 
 def test_how_many_devices_generate_changes_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,13 @@ SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
 FEATURES_SEED = 404
 """The same for the network by whose features clips are compared."""
+WITHOUT_EFFECT = {
+    "": ("run_dir", "logging", "checkpoint"),
+    "data": ("num_workers", "batch_size"),
+    "trainer": ("accumulate_grad_batches", "enable_progress_bar", "enable_model_summary", "log_every_n_steps"),
+}
+"""Settings, by section, a change of which makes nothing anew: they say where things are kept, how they are shown and
+how a step's samples are divided."""
 DEFAULT_ARMS = ("real", "classical", "synthetic", "pretrain")
 
 
@@ -95,17 +102,15 @@ class Pipeline:
         devices = as_devices(self.settings.devices)
         return [] if devices == "auto" else [f"--{prefix}devices", str(devices)]
 
-    def _decisive(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Settings of a training that decide its result: samples a step, however many devices divide them."""
-        devices, data = as_devices(self.settings.devices), dict(config.get("data", {}))
-        size = data.get("batch_size")
-        if not isinstance(devices, int) or not isinstance(size, int) or devices * self.settings.nodes <= 1:
-            return config
-        trainer = dict(config.get("trainer", {}))
-        del data["batch_size"]
-        each = size * int(trainer.pop("accumulate_grad_batches", 1))
-        total = each * devices * self.settings.nodes
-        return {**config, "data": data, "trainer": trainer, "samples_a_step": total}
+    def _samples_a_step(self, config: dict[str, Any]) -> int | None:
+        """Samples of an optimiser step, over all devices; None where the configuration says nothing of it."""
+        size = config.get("data", {}).get("batch_size")
+        if not isinstance(size, int):
+            return None
+        accumulated = int(config.get("trainer", {}).get("accumulate_grad_batches", 1))
+        devices = as_devices(self.settings.devices)
+        # What "auto" finds may differ from node to node; a training refuses to go on where that matters.
+        return size * accumulated * (max(devices, 1) if isinstance(devices, int) else 1) * self.settings.nodes
 
     def _command(self, folder: str, command: list[str], config: dict[str, Any], extra: list[str]) -> None:
         """Write the configuration beside the results, and run ``sfvd`` on it."""
@@ -129,7 +134,8 @@ class Pipeline:
             self._command(name, [stage, "fit"], config, [*where, *(["--ckpt_path", "last"] if resume else [])])
 
         steps = config.get("trainer", {}).get("max_steps")
-        return Step(name, self._decisive(config), inputs, [model], action, lambda: f"trained {model} in {steps} steps")
+        decisive = {**deciding(config), "samples_a_step": self._samples_a_step(config)}
+        return Step(name, decisive, inputs, [model], action, lambda: f"trained {model} in {steps} steps")
 
     # -- stages ----------------------------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ class Pipeline:
             extra = ["--ckpt_path", str(model), "--out", str(out)]
             self._command(name, [stage, "predict"], config, [*self._where(), *extra])
 
-        return Step(name, config, inputs, [out], action, lambda: clips_line(out))
+        return Step(name, deciding(config), inputs, [out], action, lambda: clips_line(out))
 
     def _segmenter(self, role: str) -> Step:
         """A segmenter with a role of its own: guide, gate or evaluator."""
@@ -229,8 +235,8 @@ class Pipeline:
         def action(resume: bool) -> None:
             self._command("augment", ["augment"], config, self._where(""))
 
-        made = Step("augment", config, paths, [self.synthetic], action, lambda: synthetic_line(self.synthetic))
-        return [made]
+        out = self.synthetic
+        return [Step("augment", deciding(config), paths, [out], action, lambda: synthetic_line(out))]
 
     def _segment(self) -> list[Step]:
         base = self._config("segment")
@@ -294,3 +300,11 @@ class Pipeline:
     def _wandb(self) -> Any:
         """Whether the segmenters' figures go to W&B: then so does the report."""
         return self._config("segment").get("logging", {}).get("wandb", "auto")
+
+
+def deciding(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings without those that decide no result."""
+    kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT[""]}
+    for section in kept.keys() & WITHOUT_EFFECT.keys():
+        kept[section] = {key: value for key, value in kept[section].items() if key not in WITHOUT_EFFECT[section]}
+    return kept

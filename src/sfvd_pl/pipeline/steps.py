@@ -48,12 +48,27 @@ class Step:
     made: Callable[[], str] = field(default=lambda: "done")
     presents: bool = False
 
-    def fingerprint(self) -> dict[str, str]:
-        """Digests of all that decides the result, by part."""
+    def fingerprint(self, folder: Path) -> dict[str, str]:
+        """Digests of all that decides the result, by part.
+
+        Args:
+            folder: The run's; where it lies, and how it is spelled, decides nothing.
+        """
         parts = {f"input {name}": file_hash(path) for name, path in sorted(self.inputs.items())}
-        parts["configuration"] = hashlib.sha256(canonical_json(self.config).encode()).hexdigest()
+        parts["configuration"] = hashlib.sha256(canonical_json(_without(self.config, folder)).encode()).hexdigest()
         parts["code"] = code_hash(presentation=self.presents)
         return parts
+
+
+def _without(value: Any, folder: Path) -> Any:
+    """Settings with paths in a folder told from there."""
+    if isinstance(value, dict):
+        return {key: _without(item, folder) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without(item, folder) for item in value]
+    if isinstance(value, str) and Path(value).is_relative_to(folder):
+        return f"RUN/{Path(value).relative_to(folder)}"
+    return value
 
 
 class Run:
@@ -129,7 +144,7 @@ class Run:
             SfvdError: An input can't be read.
         """
         if before := self.state(step.name):
-            parts = step.fingerprint()
+            parts = step.fingerprint(self.folder)
             if before.get("fingerprint") != parts:
                 self._set_aside(step, before, parts)
 
@@ -146,7 +161,7 @@ class Run:
             SfvdError: Whatever the step itself refuses.
         """
         self._check_inputs(step)
-        parts, before = step.fingerprint(), self.state(step.name)
+        parts, before = step.fingerprint(self.folder), self.state(step.name)
         same = before.get("fingerprint") == parts
         if not again and same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
             _refuse_changed(step, before)
