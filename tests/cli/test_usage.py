@@ -89,6 +89,14 @@ def test_an_unknown_key_in_a_file_is_refused(sfvd: Sfvd, source: Path, tmp_path:
     assert "colour" in done.err
 
 
+def test_progress_can_be_left_out(sfvd: Sfvd, source: Path, tmp_path: Path) -> None:
+    few = ["--run_dir", tmp_path, "--trainer.max_steps", 1, "--logging.wandb", "disabled"]
+    assert "step 1 of 1" in sfvd(*_fit("scene", source), *few).out
+    silent = sfvd(*_fit("scene", source), *few, "--trainer.enable_progress_bar", "false")
+    assert silent.status == 0, silent.err
+    assert "step 1 of 1" not in silent.out
+
+
 @pytest.mark.parametrize("command", ["data simulate", "augment", "evaluate", "segment predict"])
 def test_missing_arguments_are_refused(sfvd: Sfvd, command: str) -> None:
     assert sfvd(*command.split()).status == 2

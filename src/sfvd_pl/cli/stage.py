@@ -97,7 +97,7 @@ class StageCLI(LightningCLI):
         if self.subcommand == "predict":
             kwargs |= self._share_prediction()
         # Given to the trainer with the rest, or it would add a bar of its own.
-        if kwargs.get("enable_progress_bar", True):
+        if kwargs.get("enable_progress_bar", self._value("trainer.enable_progress_bar") is not False):
             title = f"{self._value('logging').stage or self.stage} {self.subcommand or ''}"
             callbacks.append(make_progress(title.strip()))
         callbacks.append(RankWatch())
