@@ -36,16 +36,18 @@ class Stopped(BaseException):  # no error, as KeyboardInterrupt is none
     Args:
         signum: The signal that asked for it; 0 where another process was asked.
         saved: What is safe, for the message.
+        by: Who or what asked where it was no signal.
     """
 
-    def __init__(self, signum: int, saved: str = "") -> None:
+    def __init__(self, signum: int, saved: str = "", by: str = "another process") -> None:
+        self.by = by
         self.signum = signum
         self.saved = saved
         super().__init__(signum, saved)
 
     def __str__(self) -> str:
         """What happened, and that it goes on."""
-        asked = signal.Signals(self.signum).name if self.signum else "another process"
+        asked = signal.Signals(self.signum).name if self.signum else self.by
         return f"stopped by {asked}{f'; {self.saved}' if self.saved else ''}; the same command goes on from here"
 
 

@@ -15,6 +15,7 @@ from sfvd_pl import signals
 from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
+from sfvd_pl.cli.trainer import explained, has_ended, refuse_unsupported
 from sfvd_pl.datasets.modules.features import FeaturesDataModule
 from sfvd_pl.datasets.modules.motion import MotionDataModule
 from sfvd_pl.datasets.modules.scene import SceneDataModule
@@ -90,6 +91,7 @@ class StageCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer whose root folder and loggers belong to the run."""
+        refuse_unsupported(dict(self._value("trainer")))
         run_dir = self._value("run_dir")
         loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
         chosen = self._get(self.config_init, "trainer.callbacks") or []
@@ -109,7 +111,8 @@ class StageCLI(LightningCLI):
             callbacks.append(self.writer())
         kwargs |= {"default_root_dir": run_dir, "logger": loggers or False, "callbacks": callbacks}
         kwargs.setdefault("plugins", plugins(self._get(self.config_init, "trainer.plugins")))
-        trainer = super().instantiate_trainer(**kwargs)
+        with explained():
+            trainer = super().instantiate_trainer(**kwargs)
         # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         own: list[pl.Callback] = vars(trainer)["callbacks"]
         if self.subcommand != "fit":
@@ -155,9 +158,7 @@ class StageCLI(LightningCLI):
     def after_fit(self) -> None:
         """Keep the finished model under its own name: averaged weights, and the raw ones beside them."""
         trainer = self.trainer
-        finished = trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps
-        finished |= trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
-        if finished and trainer.is_global_zero:
+        if has_ended(trainer) and trainer.is_global_zero:
             folder = next(c.folder for c in vars(trainer)["callbacks"] if isinstance(c, Checkpoints))
             last = read_checkpoint(checkpoint_path(folder, trainer.global_step))
             write_model(last, Path(self._value("run_dir")) / MODEL_FILE)
