@@ -17,7 +17,7 @@ from sfvd_pl.pipeline.rollout import RolloutConfig, measure_step
 from sfvd_pl.pipeline.settings import RunSettings, as_devices
 from sfvd_pl.pipeline.source import source_step
 from sfvd_pl.pipeline.steps import Run, Step, say, sfvd_command
-from sfvd_pl.pipeline.summary import clips_line, synthetic_line
+from sfvd_pl.pipeline.summary import clips_line, model_line, synthetic_line
 
 SEGMENTER_SEEDS = {"guide": 101, "gate": 202, "evaluator": 303}
 """Added to the run's seed: the three must not start from one another's weights."""
@@ -133,9 +133,8 @@ class Pipeline:
             where = [*self._where(), "--trainer.num_nodes", str(self.settings.nodes)]
             self._command(name, [stage, "fit"], config, [*where, *(["--ckpt_path", "last"] if resume else [])])
 
-        steps = config.get("trainer", {}).get("max_steps")
         decisive = {**deciding(config), "samples_a_step": self._samples_a_step(config)}
-        return Step(name, decisive, inputs, [model], action, lambda: f"trained {model} in {steps} steps")
+        return Step(name, decisive, inputs, [model], action, lambda: model_line(model))
 
     # -- stages ----------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.modules.checkpoint import read_checkpoint
 from sfvd_pl.pipeline.steps import Run
 
 
@@ -28,6 +29,11 @@ def clips_line(path: Path) -> str:
     """What an artifact of clips holds."""
     artifact = Artifact.open(path)
     return f"made {path}: {artifact.n_clips} clips of {int(np.median(artifact.column('clips/length')))} frames"
+
+
+def model_line(path: Path) -> str:
+    """How long a model was trained, which a callback may have ended early."""
+    return f"trained {path} in {read_checkpoint(path)['global_step']} steps"
 
 
 def synthetic_line(path: Path) -> str:
