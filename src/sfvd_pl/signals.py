@@ -5,11 +5,12 @@ else leaves at once, since what it writes appears whole or not at all. A second 
 """
 
 import os
+import select
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,6 +19,8 @@ EXIT_STOPPED = 75
 """Exit status of a command that was asked to stop and lost nothing (sysexits' EX_TEMPFAIL): given again, it goes on."""
 SAME_SIGNAL_SECONDS = 1.0
 """A scheduler signals every process of a group and a parent passes it on: two within this time are one."""
+DEAF_SECONDS = 2.0
+"""A main thread that has not come to answer a signal by then waits in a library."""
 STEP_VARIABLE = "SFVD_STEP_OF"
 """Set for a command that is a step of ``sfvd run``, to the process that it is a step of."""
 
@@ -58,6 +61,7 @@ class _Request:
         self.signum = 0
         self.at = 0.0
         self.deferred = 0
+        self.meeting: Callable[[int], int] | None = None
         self.children: list[subprocess.Popen[bytes]] = []
 
 
@@ -80,11 +84,68 @@ def answered() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     forget()
     install()
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    listener = threading.Thread(target=_listen, args=(heard,), name="signals", daemon=True)
+    listener.start()
+    woken = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(woken)
+        os.close(told)  # which ends the listener
+        listener.join()
+        os.close(heard)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _listen(heard: int) -> None:
+    """Answer where the main thread can't: Python's handlers wait until it comes back from a library.
+
+    Args:
+        heard: Where the interpreter writes the number of each signal when it comes (``signal.set_wakeup_fd``).
+    """
+    first, unanswered = 0.0, 0
+    while True:
+        ready, _, _ = select.select([heard], [], [], DEAF_SECONDS if unanswered else None)
+        if not ready:
+            if not _request.signum and _request.meeting is not None:
+                os.write(2, b"\nsfvd: stopped before all processes had met; the same command goes on from here\n")
+                os._exit(_request.meeting(unanswered))
+            unanswered = 0
+            continue
+        numbers = os.read(heard, 64)
+        if not numbers:
+            return
+        for number in numbers:
+            if number in STOP_SIGNALS and not first:
+                first, unanswered = time.monotonic(), number
+            elif number in STOP_SIGNALS and time.monotonic() - first >= SAME_SIGNAL_SECONDS:
+                _leave_at_once(number)
+
+
+# A forked process would write into its parent's pipe.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+
+
+@contextmanager
+def meeting(leave: Callable[[int], int]) -> Iterator[None]:
+    """The processes of a training look for one another within, until :func:`met`; there is nothing to save yet.
+
+    Args:
+        leave: Called with a signal that the main thread doesn't come to answer; returns the exit status.
+    """
+    _request.meeting = leave
+    try:
+        yield
+    finally:
+        met()
+
+
+def met() -> None:
+    """All processes of the training are there."""
+    _request.meeting = None
 
 
 def forget() -> None:

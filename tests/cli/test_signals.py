@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.strategies import DDPStrategy
 from processes import at_call, ended, killed_at_the_end, run, run_ranks, start
 from toy import STAGES
 
@@ -95,6 +97,29 @@ def test_a_second_signal_leaves_at_once(source: Path, tmp_path: Path) -> None:
         os.kill(process.pid or 0, signal.SIGINT)
         assert ended(process, 5) == 128 + signal.SIGINT
     assert "leaving at once" in log.read_text()
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_process_that_waits_for_the_others_hears_signals_too(source: Path, tmp_path: Path, twice: bool) -> None:
+    """Rank 1 of 2, and nobody else: it waits within PyTorch for minutes, where no Python handler runs."""
+    log, here = tmp_path / "log.txt", tmp_path / "here"
+    with socket.socket() as nobody:  # bound, but not listening
+        nobody.bind(("127.0.0.1", 0))
+        environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(nobody.getsockname()[1]), "WORLD_SIZE": "2"}
+        environment |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+        environment |= {"RANK": "1", "LOCAL_RANK": "1", "TORCHELASTIC_USE_AGENT_STORE": "False"}
+        wide = _fit(source, tmp_path, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+        alone = at_call(DDPStrategy, "setup_distributed", 1, here.touch)
+        process = start(wide, log, environment=environment, prepare=alone)
+        with killed_at_the_end(process):
+            _when(here.exists)
+            time.sleep(0.5)
+            os.kill(process.pid or 0, signal.SIGTERM)
+            if twice:
+                time.sleep(signals.SAME_SIGNAL_SECONDS + 0.1)
+                os.kill(process.pid or 0, signal.SIGTERM)
+            assert ended(process, 20) == (128 + signal.SIGTERM if twice else STOPPED)
+    assert ("leaving at once" if twice else "before all processes had met") in log.read_text()
 
 
 def _children(pid: int) -> list[int]:

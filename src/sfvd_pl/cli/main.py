@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from sfvd_pl import __version__, signals
-from sfvd_pl.cli.requeue import left, requeue
+from sfvd_pl.cli.requeue import leave
 from sfvd_pl.errors import SfvdError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -197,6 +197,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 130
         except signals.Stopped as stopped:
             print(f"\nsfvd: {stopped}", file=sys.stderr, flush=True)
-            requeue(stopped.signum)
-            return left()
+            return leave(stopped.signum)
     return 0

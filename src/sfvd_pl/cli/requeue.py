@@ -22,6 +22,12 @@ def left() -> int:
     return 0 if helper else EXIT_STOPPED
 
 
+def leave(signum: int) -> int:
+    """Put the job back where that is to be done; returns the exit status of a command that a signal stopped."""
+    requeue(signum)
+    return left()
+
+
 def requeue(signum: int) -> bool:
     """Put this process's SLURM job back into the queue where SIGUSR1 announced its time limit; returns whether it did.
 

@@ -15,6 +15,7 @@ from sfvd_pl import signals
 from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
+from sfvd_pl.cli.requeue import leave
 from sfvd_pl.cli.trainer import explained, has_ended, refuse_unsupported
 from sfvd_pl.datasets.modules.features import FeaturesDataModule
 from sfvd_pl.datasets.modules.motion import MotionDataModule
@@ -147,7 +148,8 @@ class StageCLI(LightningCLI):
         try:
             with training_lock(Path(self._value("run_dir"))), signals.deferred(), explained_memory(settings):
                 try:
-                    self.trainer.fit(**arguments)
+                    with signals.meeting(leave):
+                        self.trainer.fit(**arguments)
                 except BaseException as error:
                     failed = error
                     raise

@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch.distributed as dist
 
+from sfvd_pl import signals
 from sfvd_pl.artifacts import place, process_started
 
 STATUS = 69
@@ -45,6 +46,7 @@ class RankWatch(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Begin to watch, where there is anybody else."""
+        signals.met()
         if trainer.world_size == 1 or not dist.is_initialized() or self._thread is not None:
             return
         self._rank, self._size = trainer.global_rank, trainer.world_size
