@@ -29,6 +29,15 @@ def test_the_search_finds_the_largest_divisor_that_fits(configured: tuple[int, i
     assert len(trials) == len({trial.batch_size for trial in trials}) <= 5
 
 
+def test_groups_of_windows_are_not_divided() -> None:
+    def probe(size: int | None, accumulate: int | None) -> Trial:
+        return Trial(size or 12, accumulate or 2, (size or 12) < 10, None, unit=4)
+
+    best, trials = largest_that_fits(probe)
+    assert (best.batch_size, best.accumulate) == (8, 3)
+    assert {trial.batch_size % 4 for trial in trials} == {0}
+
+
 def test_nothing_fits() -> None:
     with pytest.raises(TrainingError, match="gradient_checkpointing"):
         largest_that_fits(lambda size, accumulate: Trial(size or 4, accumulate or 1, False, None))
@@ -78,7 +87,7 @@ def test_trials_are_trainings_of_their_own_and_an_artificial_limit_holds(
     assert "--data.batch_size 1 --trainer.accumulate_grad_batches 2" in out
     assert not (tmp_path / "untouched").exists()
     assert len(seen) == 2
-    with pytest.raises(TrainingError, match="a single sample"):
+    with pytest.raises(TrainingError, match="the smallest batch"):
         find_batch_size("scene", [*args[1:], "--data.batch_size", "1"], 0.001)
 
 

@@ -15,7 +15,8 @@ from sfvd_pl.modules.base import MaskGuidanceConfig, ObjectiveConfig, OptimiserC
 from sfvd_pl.modules.checkpoint import RECORD_KEY, from_plain, load_for_inference, read_checkpoint, to_plain
 from sfvd_pl.modules.motion import ConsistencyConfig, HistoryConfig, MotionModule
 from sfvd_pl.modules.scene import SceneModule
-from sfvd_pl.modules.segmentation import SegmentationLossConfig, SegmentationModule
+from sfvd_pl.modules.segmentation import SegmentationModule
+from sfvd_pl.modules.wire_loss import SegmentationLossConfig
 from sfvd_pl.networks import SegmenterConfig, UNetConfig
 
 share = st.floats(0, 1, allow_nan=False)

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sfvd_pl.modules.exact import ExactMean
 from sfvd_pl.modules.media import picture_folder
 from sfvd_pl.modules.progress import LogLines
 from sfvd_pl.modules.watch import STATUS, RankWatch
+from sfvd_pl.modules.wire_loss import SegmentationLossConfig
 
 # -- dealing out and counting, without a second process ---------------------------------------------------------
 
@@ -67,7 +69,11 @@ class Kept(pl.Callback):
 CASES: dict[str, Any] = {
     "scene": (scene_module, scene_data, {"val_samples": 5}),
     "motion": (motion_module, motion_data, {"val_samples": 5, "frames": FRAMES}),
-    "segmentation": (segmentation_module, segmentation_data, {"val_frames": 5, "eval_batch_size": 2}),
+    "segmentation": (
+        partial(segmentation_module, loss=SegmentationLossConfig(dice_windows=2)),
+        segmentation_data,
+        {"val_frames": 5, "eval_batch_size": 2},
+    ),
 }
 BATCHES = {"alone": (4, 1, 1), "accumulated": (2, 2, 1), "shared": (1, 2, 2), "two": (2, 1, 2)}
 """Samples of a batch, batches of a step, ranks: each makes steps of four samples."""
@@ -109,7 +115,10 @@ def _results(folder: Path, source: Path, case: str, way: str) -> list[Any]:
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(len(processes))]
 
 
-@pytest.mark.parametrize(("case", "ways"), [("scene", ["accumulated"]), ("motion", ["shared"])])
+@pytest.mark.parametrize(
+    ("case", "ways"),
+    [("scene", ["accumulated"]), ("motion", ["shared"]), ("segmentation", ["accumulated", "shared", "two"])],
+)
 def test_gradients_of_parts_are_those_of_the_whole_batch(
     case: str, ways: list[str], source: Path, tmp_path: Path
 ) -> None:

@@ -1,14 +1,19 @@
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import grey_dilation, maximum_filter, minimum_filter
 from toy import WINDOW, scene_module, segmentation_module, wire_row
+from training import segmentation_data
 
-from sfvd_pl.modules.segmentation import (
-    GuideSegmenter,
+from sfvd_pl.errors import ConfigError
+from sfvd_pl.modules.ema import EMA
+from sfvd_pl.modules.segmentation import GuideSegmenter
+from sfvd_pl.modules.wire_loss import (
     SegmentationLossConfig,
+    in_groups,
     soft_cldice_loss,
     soft_dice_loss,
 )
@@ -78,6 +83,36 @@ def test_one_channel_cldice_tells_right_from_wrong() -> None:
     soft_cldice_loss(probability, mask, 3).backward()
     assert probability.grad is not None
     assert probability.grad.abs().max() > 0
+
+
+def test_groups_of_consecutive_samples() -> None:
+    """Ten in groups of four; the last has two."""
+    values = torch.arange(20.0).reshape(10, 2).requires_grad_()
+    groups = [values[:4].sum(0), values[4:8].sum(0), values[8:].sum(0)]
+    alone, share = in_groups(values, 4)
+    assert torch.equal(alone, torch.stack(groups))
+    assert share.tolist() == pytest.approx([0.4, 0.4, 0.2])
+
+
+def test_dice_of_groups_is_their_mean() -> None:
+    logits, mask = torch.randn(6, 1, 16, 16), _tensor(wire_row(6, 16, 16, 7))
+    only = {"bce": 0.0, "dice": 1.0, "cldice": 0.5, "dice_windows": 4}
+    found = segmentation_module(loss=SegmentationLossConfig(**only)).loss(logits, mask)  # type: ignore[arg-type]
+    parts = [
+        len(p) / 6 * (soft_dice_loss(p, m) + 0.5 * soft_cldice_loss(p, m, 3))
+        for p, m in zip(logits.sigmoid().split(4), mask.split(4), strict=True)
+    ]
+    assert float(found) == pytest.approx(float(sum(parts)), abs=1e-5)
+    assert float(found) != pytest.approx(float(soft_dice_loss(logits.sigmoid(), mask)), abs=1e-5)
+
+
+def test_a_group_that_would_lie_in_two_batches_of_a_step_is_refused(source: Path) -> None:
+    trainer = pl.Trainer(accelerator="cpu", max_steps=1, accumulate_grad_batches=2, logger=False, callbacks=[EMA(0.9)])
+    with pytest.raises(ConfigError, match="one Dice") as caught:
+        trainer.fit(segmentation_module(), datamodule=segmentation_data(source, batch_size=6))
+    assert "multiple of 4" in str(caught.value)
+    with pytest.raises(ConfigError, match="1 or more"):
+        SegmentationLossConfig(dice_windows=0)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:

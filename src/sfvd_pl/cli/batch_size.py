@@ -29,6 +29,7 @@ class Trial:
         fits: Whether it ended, within the limit if there is one.
         peak: Its peak memory, bytes; None where it didn't say.
         device: Where that was.
+        unit: Batches of multiples of this many samples make the same training.
     """
 
     batch_size: int
@@ -36,6 +37,7 @@ class Trial:
     fits: bool
     peak: int | None
     device: str = ""
+    unit: int = 1
 
     def __str__(self) -> str:
         """One line of the table."""
@@ -75,12 +77,13 @@ def largest_that_fits(probe: Probe) -> tuple[Trial, list[Trial]]:
     """Search the divisors of the samples a step: size times accumulation stays what it was.
 
     Raises:
-        TrainingError: Not even a single sample fits.
+        TrainingError: Not even the smallest batch fits.
     """
     configured = probe(None, None)
     trials = [configured]
     samples = configured.batch_size * configured.accumulate
-    sizes = [size for size in range(1, samples + 1) if samples % size == 0]
+    divisors = [size for size in range(1, samples + 1) if samples % size == 0]
+    sizes = [size for size in divisors if size % configured.unit == 0 or size == configured.batch_size]
     low, high, place, best = -1, len(sizes), sizes.index(configured.batch_size), None
     while high - low > 1:
         size = sizes[place]
@@ -91,10 +94,10 @@ def largest_that_fits(probe: Probe) -> tuple[Trial, list[Trial]]:
         place = (low + high) // 2
     if best is None:
         raise TrainingError(
-            "a single sample at a time does not fit into the memory",
+            "the smallest batch does not fit into the memory",
             key="data.batch_size",
-            expected="at least 1",
-            found="out of memory with 1",
+            expected=f"at least {sizes[0]}",
+            found=f"out of memory with {sizes[0]}",
             remedy="set model.network.gradient_checkpointing true, trainer.precision bf16-mixed on a GPU, or lower "
             "data.window, data.block or the network's channels",
         )
@@ -138,7 +141,12 @@ def run_trial(
     peak = facts.get("peak")
     fits = not status and (limit is None or (peak is not None and peak <= limit * GIB))
     return Trial(
-        int(size or facts["batch_size"]), int(accumulate or facts["accumulate"]), fits, peak, facts.get("device", "")
+        int(size or facts["batch_size"]),
+        int(accumulate or facts["accumulate"]),
+        fits,
+        peak,
+        facts.get("device", ""),
+        int(facts.get("unit", 1)),
     )
 
 

@@ -92,7 +92,8 @@ class StageCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer whose root folder and loggers belong to the run."""
-        refuse_unsupported(dict(self._value("trainer")))
+        if self.subcommand is not None:
+            refuse_unsupported(dict(self._value("trainer")))
         run_dir = self._value("run_dir")
         loggers = make_loggers(run_dir, self._value("logging")) if self.subcommand == "fit" else []
         chosen = self._get(self.config_init, "trainer.callbacks") or []
@@ -154,7 +155,7 @@ class StageCLI(LightningCLI):
                     failed = error
                     raise
         finally:
-            leave_peak(self.trainer, self.datamodule, failed)
+            leave_peak(self.trainer, self.model, self.datamodule, failed)
             close_loggers(self.trainer.loggers)
 
     def after_fit(self) -> None:

@@ -50,13 +50,13 @@ def peak_memory() -> tuple[int, str]:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "CPU, resident memory of the process"
 
 
-def leave_peak(trainer: pl.Trainer, datamodule: Any, error: BaseException | None) -> None:
+def leave_peak(trainer: pl.Trainer, module: Any, datamodule: Any, error: BaseException | None) -> None:
     """Write the peak where ``PEAK_FILE`` asks for it."""
     path = os.environ.get(PEAK_FILE)
     if path and trainer.is_global_zero:
         peak, device = peak_memory()
         facts = {"peak": peak, "device": device, "batch_size": datamodule.batch_size}
-        facts["accumulate"] = trainer.accumulate_grad_batches
+        facts |= {"accumulate": trainer.accumulate_grad_batches, "unit": module.batch_unit}
         facts["out_of_memory"] = error is not None and is_out_of_memory(error)
         Path(path).write_text(json.dumps(facts))
 

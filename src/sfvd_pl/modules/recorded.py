@@ -62,6 +62,11 @@ class RecordedModule(pl.LightningModule):
             measured = datamodule.intensity
             self.intensity.copy_(torch.tensor([measured.mean, measured.std]))
 
+    @property
+    def batch_unit(self) -> int:
+        """A step may be divided into batches of multiples of so many samples on each process: its loss is the same."""
+        return 1
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the record: which class, with which settings, by which code, learned from whom and how."""
         checkpoint[RECORD_KEY] = {

@@ -1,52 +1,30 @@
 """The segmentation module: finds the wire in single frames."""
 
-from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from monai.inferers.utils import sliding_window_inference
-from monai.losses.cldice import soft_skel
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.classification import BinaryF1Score
 
 from sfvd_pl.datasets.batch import FrameBatch
+from sfvd_pl.errors import ConfigError
 from sfvd_pl.modules.base import OptimiserConfig, optimiser_with_schedule
 from sfvd_pl.modules.exact import counts, log_and_reset
 from sfvd_pl.modules.media import log_frames
 from sfvd_pl.modules.recorded import RecordedModule
+from sfvd_pl.modules.wire_loss import (
+    SegmentationLossConfig,
+    cldice_losses,
+    dice_losses,
+    in_groups,
+    overlap_sums,
+    skeleton_sums,
+)
 from sfvd_pl.networks import SegmenterConfig, WireSegmenter
-
-
-@dataclass(frozen=True)
-class SegmentationLossConfig:
-    """Weights of the loss's parts.
-
-    Attributes:
-        bce: Binary cross-entropy.
-        dice: Soft Dice over the batch.
-        cldice: Soft clDice (Shit et al. 2021, arXiv 2003.07311), which cares for the wire's continuity.
-        skeleton_iterations: Erosions of the soft skeleton; half the widest wire's width, rounded up.
-    """
-
-    bce: float = 1.0
-    dice: float = 1.0
-    cldice: float = 0.3
-    skeleton_iterations: int = 3
-
-
-def soft_dice_loss(probability: Tensor, wire_mask: Tensor) -> Tensor:
-    """1 - soft Dice over the whole batch, so that a window without a wire doesn't count as a full miss."""
-    overlap = (probability * wire_mask).sum()
-    return 1.0 - (2.0 * overlap + 1.0) / (probability.sum() + wire_mask.sum() + 1.0)
-
-
-def soft_cldice_loss(probability: Tensor, wire_mask: Tensor, iterations: int) -> Tensor:
-    """1 - soft clDice (arXiv 2003.07311, algorithm 2), over the whole batch."""
-    skeleton, target = soft_skel(probability, iterations), soft_skel(wire_mask, iterations)
-    precision = ((skeleton * wire_mask).sum() + 1.0) / (skeleton.sum() + 1.0)
-    recall = ((target * probability).sum() + 1.0) / (target.sum() + 1.0)
-    return 1.0 - 2.0 * precision * recall / (precision + recall)
 
 
 class SegmentationModule(RecordedModule):
@@ -64,7 +42,7 @@ class SegmentationModule(RecordedModule):
     def __init__(
         self,
         network: SegmenterConfig = SegmenterConfig(),  # noqa: B008  # frozen dataclasses
-        loss: SegmentationLossConfig = SegmentationLossConfig(),
+        loss: SegmentationLossConfig = SegmentationLossConfig(),  # noqa: B008
         optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, warmup_steps=20),  # noqa: B008
         window: int = 64,
         overlap: float = 0.25,
@@ -102,17 +80,48 @@ class SegmentationModule(RecordedModule):
         assert isinstance(stitched, Tensor)  # it returns other containers only for other containers
         return stitched
 
-    def loss(self, logits: Tensor, wire_mask: Tensor) -> Tensor:
-        """Cross-entropy, Dice and clDice, weighted."""
+    def setup(self, stage: str) -> None:
+        """As in every module; and see to it that no group of windows is divided between batches of one step.
+
+        Raises:
+            ConfigError: One would be.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.trainer.accumulate_grad_batches > 1:
+            size, step = self.trainer.datamodule.batch_size, self.batch_unit  # type: ignore[attr-defined]
+            if size % step:
+                raise ConfigError(
+                    "windows that have one Dice would lie in several batches of a step",
+                    key="data.batch_size",
+                    expected=f"a multiple of {step} (model.loss.dice_windows {self.loss_weights.dice_windows}, "
+                    f"{self.trainer.world_size} processes)",
+                    found=size,
+                    remedy="choose such a size, or leave trainer.accumulate_grad_batches at 1",
+                )
+
+    @property
+    def batch_unit(self) -> int:
+        """A step may be divided into batches that are multiples of this: its loss is then that of the whole step."""
+        return self.loss_weights.dice_windows // gcd(self.loss_weights.dice_windows, self._ranks[1])
+
+    @property
+    def _ranks(self) -> tuple[int, int]:
+        """Which of the training's processes this is, and how many there are."""
+        return (0, 1) if self._trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def loss(self, logits: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"]) -> Tensor:
+        """Cross-entropy, Dice and clDice, weighted; the latter two of all processes' windows."""
         weights = self.loss_weights
         logits = logits.float()
         probability = logits.sigmoid()
         loss = weights.bce * binary_cross_entropy_with_logits(logits, wire_mask)
-        loss = loss + weights.dice * soft_dice_loss(probability, wire_mask)
+        sums = overlap_sums(probability, wire_mask)
         if weights.cldice > 0:
-            loss = loss + weights.cldice * soft_cldice_loss(
-                probability, wire_mask, weights.skeleton_iterations
-            )
+            sums = torch.cat([sums, skeleton_sums(probability, wire_mask, weights.skeleton_iterations)], 1)
+        sums, share = in_groups(sums, weights.dice_windows, *self._ranks)
+        loss = loss + weights.dice * (share * dice_losses(sums[:, :3])).sum()
+        if weights.cldice > 0:
+            loss = loss + weights.cldice * (share * cldice_losses(sums[:, 3:])).sum()
         return loss
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
