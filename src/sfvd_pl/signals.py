@@ -23,6 +23,8 @@ DEAF_SECONDS = 2.0
 """A main thread that has not come to answer a signal by then waits in a library."""
 STEP_VARIABLE = "SFVD_STEP_OF"
 """Set for a command that is a step of ``sfvd run``, to the process that it is a step of."""
+WORKER = "SFVD_WORKER"
+"""``INDEX/COUNT``, set for processes that generate beside the one that started them."""
 
 
 def global_rank() -> int:
@@ -62,7 +64,9 @@ class _Request:
         self.at = 0.0
         self.deferred = 0
         self.meeting: Callable[[int], int] | None = None
+        self.met = False
         self.children: list[subprocess.Popen[bytes]] = []
+        self.helpers: Callable[[], Sequence[subprocess.Popen[bytes]]] = tuple
 
 
 _request = _Request()
@@ -98,6 +102,7 @@ def answered() -> Iterator[None]:
         os.close(heard)
         for number, handler in before.items():
             signal.signal(number, handler)
+        forget()
 
 
 def _listen(heard: int) -> None:
@@ -110,7 +115,9 @@ def _listen(heard: int) -> None:
     while True:
         ready, _, _ = select.select([heard], [], [], DEAF_SECONDS if unanswered else None)
         if not ready:
-            if not _request.signum and _request.meeting is not None:
+            # Even where the main thread has noted it since: it may wait for processes that have left by now.
+            if _request.meeting is not None:
+                _end_children()
                 os.write(2, b"\nsfvd: stopped before all processes had met; the same command goes on from here\n")
                 os._exit(_request.meeting(unanswered))
             unanswered = 0
@@ -140,17 +147,22 @@ def meeting(leave: Callable[[int], int]) -> Iterator[None]:
     try:
         yield
     finally:
-        met()
+        _request.meeting = None
 
 
 def met() -> None:
     """All processes of the training are there."""
-    _request.meeting = None
+    _request.meeting, _request.met = None, True
+
+
+def has_met() -> bool:
+    """Whether this process has ever met the others of its training."""
+    return _request.met
 
 
 def forget() -> None:
     """As if nothing had been asked."""
-    _request.signum = 0
+    _request.signum, _request.met = 0, False
 
 
 def requested() -> int:
@@ -194,10 +206,14 @@ def _asked(number: int, frame: FrameType | None) -> None:
         raise Stopped(number)
 
 
-def _leave_at_once(number: int) -> None:
-    for child in (*_request.children, *_last_resort):
+def _end_children() -> None:
+    for child in (*_request.children, *_request.helpers()):
         with suppress(OSError):
             child.kill()
+
+
+def _leave_at_once(number: int) -> None:
+    _end_children()
     os.write(2, b"\nsfvd: a second signal, leaving at once\n")
     os._exit(128 + number)
 
@@ -232,12 +248,13 @@ def pass_on_to(child: "subprocess.Popen[bytes]") -> None:
     _request.children = [each for each in _request.children if each.poll() is None] + [child]
 
 
-def take_along(children: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Take processes along when leaving at once; they are told of a first signal by other ways."""
-    _last_resort.extend(child for child in children if child not in _last_resort)
+def take_along(children: Callable[[], Sequence["subprocess.Popen[bytes]"]]) -> None:
+    """Take processes along when leaving at once; they are told of a first signal by other ways.
 
-
-_last_resort: list["subprocess.Popen[bytes]"] = []
+    Args:
+        children: Tells which they are by then.
+    """
+    _request.helpers = children
 
 
 @contextmanager

@@ -4,16 +4,21 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch.strategies import DDPStrategy
-from processes import at_call, ended, killed_at_the_end, run, run_ranks, start
+from processes import FORK, at_call, ended, killed_at_the_end, run, run_ranks, start
 from toy import STAGES
 
 from sfvd_pl import signals
 from sfvd_pl.cli import requeue
+from sfvd_pl.datasets.modules.scene import SceneDataModule
+from sfvd_pl.modules.checkpoints import AnswersSignals
 from sfvd_pl.modules.saving import saved_checkpoints, step_of
 from sfvd_pl.modules.scene import SceneModule
 
@@ -68,6 +73,30 @@ def test_one_of_two_processes_is_asked_and_both_leave_behind_one_step(
     assert _newest(tmp_path) == 3
     for rank in range(2):
         assert "stopped by SIGUSR1" in (tmp_path / f"log-{rank}.txt").read_text()
+
+
+@pytest.mark.parametrize("asked_rank", [0, 1])
+def test_a_signal_while_the_loaders_are_made(source: Path, tmp_path: Path, asked_rank: int) -> None:
+    """Lightning would have ended both with status 0, or have kept one waiting for the other for ever."""
+    asked = at_call(SceneDataModule, "train_dataloader", 1, _to_itself(signal.SIGTERM))  # type: ignore[arg-type]
+    args = _fit(source, tmp_path, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    statuses = run_ranks(args, tmp_path / "log.txt", 2, lambda rank: asked if rank == asked_rank else None)
+    assert statuses == [STOPPED, STOPPED], (tmp_path / "log-0.txt").read_text()[-3000:]
+    assert _newest(tmp_path) == 1
+
+
+def test_a_signal_that_was_noted_before_the_wait_for_the_others_ends_it() -> None:
+    def waits() -> None:
+        store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        with signals.answered(), signals.deferred(), signals.meeting(lambda number: 40 + (number == signal.SIGTERM)):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.requested()
+            store.wait(["nobody"], timedelta(seconds=60))
+
+    process: BaseProcess = FORK.Process(target=waits)
+    process.start()
+    with killed_at_the_end(process):
+        assert ended(process, 20) == 41
 
 
 def _when(condition: object, seconds: float = 60.0) -> None:
@@ -253,10 +282,14 @@ def test_processes_that_lightning_started_leave_quietly(monkeypatch: pytest.Monk
     for name in ("LOCAL_RANK", "SLURM_PROCID", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     assert requeue.left() == STOPPED
+    signals.forget()
     monkeypatch.setenv("LOCAL_RANK", "1")
+    assert requeue.left() == STOPPED  # or those whom it never met would wait for it
+    signals.met()
     assert requeue.left() == 0
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert requeue.left() == STOPPED
+    signals.forget()
 
 
 def test_a_child_gets_the_signal_and_its_status_is_understood(tmp_path: Path) -> None:
@@ -271,8 +304,6 @@ def test_a_child_gets_the_signal_and_its_status_is_understood(tmp_path: Path) ->
         except signals.Stopped:
             os._exit(STOPPED)
         os._exit(1)
-
-    from processes import FORK
 
     process: BaseProcess = FORK.Process(target=parent)
     process.start()
@@ -292,3 +323,12 @@ def test_an_exception_from_a_signal_is_not_lost_where_it_was_swallowed() -> None
         with pytest.raises(signals.Stopped, match="stopped by SIGTERM"):
             signals.raise_if_requested()
     assert signal.getsignal(signal.SIGUSR1) is not signals._asked
+
+
+def test_generation_stops_at_its_batch_where_the_exception_was_swallowed() -> None:
+    with signals.answered():
+        with suppress(signals.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+        with pytest.raises(signals.Stopped):
+            AnswersSignals().on_predict_batch_end(None, None)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from sfvd_pl.modules.saving import (
     BEST,
     WholeFiles,
     checkpoint_path,
+    link_or_copy,
     newest_good,
     saved_checkpoints,
     step_of,
@@ -243,6 +244,14 @@ def test_gradients_that_are_no_numbers_end_the_training_before_the_step(
     newest = saved_checkpoints(tmp_path / "checkpoints")[0]
     assert step_of(newest) == 2
     assert all(torch.isfinite(v).all() for v in read_checkpoint(newest)["current_model_state"].values())
+
+
+def test_the_best_is_named_again_without_a_trace(tmp_path: Path) -> None:
+    """Its validation was done twice, so the name is that of the same file already."""
+    (tmp_path / "step-00000001.ckpt").write_bytes(b"weights")
+    for _ in range(2):
+        link_or_copy(tmp_path / "step-00000001.ckpt", tmp_path / BEST)
+    assert sorted(os.listdir(tmp_path)) == [BEST, "step-00000001.ckpt"]
 
 
 def test_one_training_in_a_folder(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from sfvd_pl.signals import EXIT_STOPPED, STEP_VARIABLE, global_rank
+from sfvd_pl.signals import EXIT_STOPPED, STEP_VARIABLE, WORKER, global_rank, has_met
 
 SWITCH = "SFVD_REQUEUE"
 """Set to 0, a job isn't requeued; whoever submitted it does so, or nobody."""
@@ -15,11 +15,12 @@ def left() -> int:
     """Exit status of a command that left in good order.
 
     Lightning kills a training at once if a process that it started itself ends with another status than 0, so those
-    leave with 0 and the first process speaks for them.
+    leave with 0 and the first process speaks for them. One that leaves before it has met the others must not: they
+    would wait for it.
     """
     external = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
     helper = os.environ.get("LOCAL_RANK", "0") not in ("", "0") and not external
-    return 0 if helper else EXIT_STOPPED
+    return 0 if helper and (has_met() or WORKER in os.environ) else EXIT_STOPPED
 
 
 def leave(signum: int) -> int:

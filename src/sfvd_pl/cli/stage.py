@@ -149,6 +149,8 @@ class StageCLI(LightningCLI):
         try:
             with training_lock(Path(self._value("run_dir"))), signals.deferred(), explained_memory(settings):
                 try:
+                    launcher = self.trainer.strategy.launcher
+                    signals.take_along(lambda: getattr(launcher, "procs", ()))
                     with signals.meeting(leave):
                         self.trainer.fit(**arguments)
                 except BaseException as error:

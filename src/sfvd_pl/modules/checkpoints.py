@@ -35,21 +35,25 @@ MOST_TIME_SPENT = 0.02
 """Share of a training that saving by the clock may take."""
 
 
+def answer_signals(trainer: pl.Trainer) -> None:
+    """Keep Lightning from answering SIGTERM in this project's place.
+
+    From before its loaders are made, it would end a training with status 0, and have the rank that was asked wait in an
+    exchange that the others know nothing of.
+    """
+    vars(trainer)["_signal_connector"].register_signal_handlers = lambda: None
+
+
 class AnswersSignals(pl.Callback):
     """Where nothing is trained, a signal ends the command at once; Lightning would note it and go on."""
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Behind Lightning's own registration of handlers."""
-        signals.install()
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Ahead of Lightning's own registration of handlers."""
+        answer_signals(trainer)
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """As above."""
-        signals.install()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """As above; within a training :class:`Checkpoints` decides."""
-        if trainer.state.fn != "fit":
-            signals.install()
+    def on_predict_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """An exception that a signal raised is lost where it meets a destructor or a callback of C."""
+        signals.raise_if_requested()
 
 
 class Checkpoints(Checkpoint):
@@ -106,10 +110,12 @@ class Checkpoints(Checkpoint):
         return Path(self.dirpath)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Beside the run's other results unless told otherwise; other processes go along when leaving at once."""
+        """Beside the run's other results unless told otherwise; this class decides when to leave."""
         if self.dirpath is None:
             self.dirpath = Path(trainer.default_root_dir) / "checkpoints"
-        signals.take_along(getattr(trainer.strategy.launcher, "procs", ()))
+        answer_signals(trainer)
+        launcher = trainer.strategy.launcher
+        signals.take_along(lambda: getattr(launcher, "procs", ()))
 
     # -- what is in a checkpoint -----------------------------------------------------------------------------
 
@@ -155,8 +161,7 @@ class Checkpoints(Checkpoint):
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Answer signals here rather than in Lightning, clear up after a killed process, restore random states."""
-        signals.install()
+        """Clear up after a killed process, restore random states."""
         if trainer.is_global_zero:
             remove_leftovers(self.folder)
             aside = set_aside_later(self.folder, trainer.global_step)

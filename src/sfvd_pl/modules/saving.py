@@ -152,6 +152,7 @@ def link_or_copy(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, partial)
     partial.replace(target)
+    partial.unlink(missing_ok=True)  # still there where both were names of one file: then nothing is renamed
     sync_folder(target.parent)
 
 

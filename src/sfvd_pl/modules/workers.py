@@ -17,9 +17,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from sfvd_pl import signals
 from sfvd_pl.errors import SfvdError
-
-WORKER = "SFVD_WORKER"
-"""``INDEX/COUNT``, set for the processes that ``Siblings`` starts."""
+from sfvd_pl.signals import WORKER
 
 
 @dataclass(frozen=True)
