@@ -21,6 +21,7 @@ from sfvd_pl.artifacts.leases import LEASE_SECONDS, place, process_started
 from sfvd_pl.artifacts.lineage import mask_patients, refuse_seen, refuse_seen_by, require_source
 from sfvd_pl.artifacts.manifest import verify_shards
 from sfvd_pl.artifacts.parents import file_hash, find_parents
+from sfvd_pl.artifacts.partial import partial_path
 from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash, git_commit
 from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
 from sfvd_pl.artifacts.shards import ShardSet
@@ -50,6 +51,7 @@ __all__ = [
     "git_commit",
     "mask_patients",
     "merge_shards",
+    "partial_path",
     "place",
     "process_started",
     "refuse_seen",

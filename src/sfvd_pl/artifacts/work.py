@@ -215,7 +215,9 @@ class SharedWork:
                     self.shards.merge(self.out, self.sample_ids, overwrite=True)
                     self.merged = True
             except ArtifactError:
-                if last or self.made():
+                if self.made():  # by one that took this process for dead; it has removed the shards
+                    return True
+                if last:
                     raise
                 return False
             finally:

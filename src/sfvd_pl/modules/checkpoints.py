@@ -17,6 +17,7 @@ from sfvd_pl.modules.progression import (
     Batches,
     batches_of,
     before_validation,
+    refuse_different_steps,
     refuse_other_batch,
     rescaled,
     validation_follows,
@@ -161,7 +162,12 @@ class Checkpoints(Checkpoint):
             trainer.fit_loop.epoch_loop.max_steps += 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Clear up after a killed process, restore random states."""
+        """Clear up after a killed process, restore random states.
+
+        Raises:
+            CheckpointError: The processes didn't find the same checkpoint.
+        """
+        refuse_different_steps(trainer)
         if trainer.is_global_zero:
             remove_leftovers(self.folder)
             aside = set_aside_later(self.folder, trainer.global_step)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from sfvd_pl.errors import CheckpointError
 
@@ -61,6 +62,28 @@ def refuse_other_batch(now: Batches, then: Batches) -> None:
             found=now,
             remedy="change the batch size or accumulate_grad_batches with the number of devices, so that the product "
             "stays the same",
+        )
+
+
+def refuse_different_steps(trainer: pl.Trainer) -> None:
+    """Each process looks for the newest checkpoint by itself, and a network disk may show one of them an old folder.
+
+    Raises:
+        CheckpointError: They are not behind the same optimiser step.
+    """
+    if trainer.world_size == 1:
+        return
+    bounds = torch.tensor([trainer.global_step, -trainer.global_step], device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(bounds, torch.distributed.ReduceOp.MAX)
+    last, first = int(bounds[0]), -int(bounds[1])
+    if first != last:
+        raise CheckpointError(
+            "the processes of this training found different checkpoints",
+            file=trainer.default_root_dir,
+            key="global_step",
+            expected=f"optimiser step {last} on each",
+            found=f"optimiser step {trainer.global_step} on rank {trainer.global_rank}, {first} on the one farthest back",
+            remedy="give the same command again when the disk shows all of them the same, or name one with --ckpt_path",
         )
 
 

@@ -174,6 +174,8 @@ def set_aside_later(folder: Path, step: int) -> Path | None:
     later = [path for path in saved_checkpoints(folder) if step_of(path) > step]
     if not later:
         return None
+    if step == 0 and (folder / BEST).exists():
+        later.append(folder / BEST)
     number = 1
     while (target := folder.with_name(f"{folder.name}.previous-{number}")).exists():
         number += 1

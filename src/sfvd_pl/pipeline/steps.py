@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvd_pl import signals
-from sfvd_pl.artifacts import Artifact, canonical_json, process_started, require_whole
+from sfvd_pl.artifacts import Artifact, canonical_json, partial_path, process_started, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
 from sfvd_pl.pipeline.hashing import code_hash, file_hash
 
@@ -132,9 +132,11 @@ class Run:
     def _save_state(self, step: Step, state: dict[str, Any]) -> None:
         folder = self.path(step.name)
         folder.mkdir(parents=True, exist_ok=True)
-        # In containers on two nodes, processes may well have the same number.
-        partial = folder / f".{STATE_FILE}.partial-{socket.gethostname()}-{os.getpid()}"
-        partial.write_text(json.dumps(state, indent=1))
+        partial = partial_path(folder / STATE_FILE)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(state, indent=1))
+            file.flush()
+            os.fsync(file.fileno())  # emptied by a power failure, it would begin a training anew
         partial.replace(folder / STATE_FILE)
 
     def make_room(self, step: Step) -> None:
@@ -188,6 +190,9 @@ class Run:
             state["seconds"] = spent + time.monotonic() - begun
             self._save_state(step, state)
         missing = [str(path) for path in step.outputs if not path.exists()]
+        if missing and together:
+            say(f"{step.name}: nothing is left to make here; {missing[0]} is put together by another process")
+            return True
         if missing:
             raise ConfigError(
                 f"the step {step.name} was cut off before it was done",
