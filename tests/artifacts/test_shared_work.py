@@ -239,3 +239,20 @@ def test_of_two_that_work_out_a_fact_at_once_the_first_is_believed(tmp_path: Pat
         return {"value": 2}
 
     assert shared_fact(tmp_path, "gate", {}, slow) == {"value": 1}
+
+
+def test_one_that_was_overtaken_while_it_merged_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped for longer than its lease, it finds the shards gone and the artifact there."""
+    work = work_in(tmp_path)
+    merge = work.shards.merge
+
+    def late(*args: Any, **options: Any) -> Path:
+        other = shard_set(tmp_path)
+        other.merge(tmp_path / "out.h5", IDS)
+        other.remove()
+        return merge(*args, **options)
+
+    monkeypatch.setattr(work.shards, "merge", late)
+    assert len(do(work)) == 4
+    assert not work.merged
+    assert content_hash(tmp_path / "out.h5") == at_once(tmp_path, IDS)

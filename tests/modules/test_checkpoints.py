@@ -1,6 +1,7 @@
 """Checkpoint files: whole or not at all, the last few and the best, and the newest good one is found."""
 
 import os
+import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from toy import UNET, motion_module, scene_module, segmentation_module
+from processes import at_call, run, run_ranks
+from toy import STAGES, UNET, motion_module, scene_module, segmentation_module
 from training import fit, motion_data, scene_data, segmentation_data
 
+from sfvd_pl.cli import stage
 from sfvd_pl.errors import CheckpointError, ConfigError, TrainingError
 from sfvd_pl.modules import checkpoints, saving
 from sfvd_pl.modules.checkpoint import RECORD_KEY, damage, differences, read_checkpoint
@@ -25,11 +28,14 @@ from sfvd_pl.modules.saving import (
     link_or_copy,
     newest_good,
     saved_checkpoints,
+    set_aside_later,
     step_of,
     training_lock,
     write_model,
 )
+from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.networks import UNetConfig
+from sfvd_pl.signals import EXIT_STOPPED
 
 
 def _train(source: Path, folder: Path, **options: Any) -> Checkpoints:
@@ -295,3 +301,35 @@ def test_motion_and_segmentation_record_what_decides_them(source: Path) -> None:
     assert motion_module().recorded_config["block"] == 2
     assert segmentation_module().recorded_config["window"] == 32
     assert UNET.gradient_checkpointing is False
+
+
+def test_a_training_that_starts_anew_moves_all_of_the_earlier_one_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("step-00000003.ckpt", "step-00000006.ckpt", BEST):
+        (folder / name).write_bytes(name.encode())
+    assert set_aside_later(folder, 6) is None
+    assert set_aside_later(folder, 3) == tmp_path / "checkpoints.previous-1"
+    assert sorted(os.listdir(folder)) == [BEST, "step-00000003.ckpt"]
+    assert set_aside_later(folder, 0) == tmp_path / "checkpoints.previous-2"
+    assert not os.listdir(folder)
+    assert sorted(os.listdir(tmp_path / "checkpoints.previous-2")) == [BEST, "step-00000003.ckpt"]
+
+
+def test_processes_that_see_different_checkpoints_do_not_train(source: Path, tmp_path: Path) -> None:
+    """As on a network disk that shows one of them the folder as it was."""
+    args: list[object] = ["scene", "fit", "--config", STAGES / "toy" / "scene.yaml", "--data.source", source]
+    args += ["--run_dir", tmp_path, "--trainer.max_steps", 9, "--checkpoint.every_n_train_steps", 1]
+    args += ["--ckpt_path", "last", "--trainer.enable_model_summary", "false"]
+    asked = at_call(SceneModule, "training_step", 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert run(args, tmp_path / "log.txt", prepare=asked) == EXIT_STOPPED
+
+    def old_folder() -> None:
+        stage.newest_good = lambda folder, warn: saved_checkpoints(folder)[1]  # type: ignore[assignment]
+
+    wide = [*args, "--data.batch_size", 1, "--trainer.devices", 2, "--trainer.strategy", "ddp"]
+    assert run_ranks(wide, tmp_path / "log.txt", 2, lambda rank: old_folder if rank else None) == [1, 1]
+    for rank in range(2):
+        said = (tmp_path / f"log-{rank}.txt").read_text()
+        assert "found different checkpoints" in said
+        assert f"optimiser step {4 - rank} on rank {rank}, 3 on the last one" in said

@@ -1,5 +1,6 @@
 import errno
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -335,3 +336,26 @@ def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: P
     with Run(tmp_path, "toy").locked():
         pass
     assert {name for name in (*gone, *kept) if (tmp_path / name).exists()} == set(kept)
+
+
+def test_one_of_several_may_leave_the_end_to_another(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its part is made, and the last one is still putting the artifact together."""
+    work = Work(run)
+    elsewhere = Step("copy", {}, {"text": work.given}, [work.out], lambda resume: None)
+    with pytest.raises(ConfigError, match="was cut off"):
+        run.perform(elsewhere)
+    assert run.perform(elsewhere, together=True)
+    assert "put together by another process" in capsys.readouterr().out
+    assert run.state("copy")["status"] == "running"
+
+
+def test_half_a_state_of_a_killed_process_is_removed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Work(run).step()
+    monkeypatch.setattr(steps.os, "fsync", lambda _: os._exit(9))
+    process = multiprocessing.get_context("fork").Process(target=run.perform, args=(step,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 9
+    assert len(list(run.folder.rglob(".*.partial-*"))) == 1
+    with run.locked():
+        assert not list(run.folder.rglob(".*.partial-*"))

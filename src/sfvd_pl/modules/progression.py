@@ -82,7 +82,7 @@ def refuse_different_steps(trainer: pl.Trainer) -> None:
             file=trainer.default_root_dir,
             key="global_step",
             expected=f"optimiser step {last} on each",
-            found=f"optimiser step {trainer.global_step} on rank {trainer.global_rank}, {first} on the one farthest back",
+            found=f"optimiser step {trainer.global_step} on rank {trainer.global_rank}, {first} on the last one",
             remedy="give the same command again when the disk shows all of them the same, or name one with --ckpt_path",
         )
 
