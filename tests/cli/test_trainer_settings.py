@@ -43,12 +43,15 @@ def test_what_lightning_refuses_is_one_error(fit: Sfvd) -> None:
 
 
 def test_a_training_whose_time_is_over_is_stopped_not_finished(fit: Sfvd, tmp_path: Path) -> None:
-    many = ["--trainer.max_steps", 400, "--checkpoint.every_n_train_steps", 1]
-    done = fit(*many, "--trainer.max_time", "00:00:00:01")
+    """In the second of two batches of the first step, so behind that step."""
+    many = ["--trainer.max_steps", 4, "--trainer.accumulate_grad_batches", 2, "--ckpt_path", "last"]
+    done = fit(*many, "--trainer.max_time", "00:00:00:00")
     assert done.status == 75, done.err
-    assert "stopped by trainer.max_time" in done.err
+    assert "stopped by trainer.max_time" in done.err and "step-00000001.ckpt holds optimiser step 1" in done.err
     assert not (tmp_path / "model.ckpt").exists()
-    assert list((tmp_path / "checkpoints").glob("step-*.ckpt"))
+    assert fit(*many, "--trainer.max_time", "00:00:10:00").status == 0
+    assert (tmp_path / "model.ckpt").exists()
+    assert fit("--trainer.max_time", "soon").status == 1
 
 
 def test_a_callback_that_ends_a_training_leaves_a_model(fit: Sfvd, tmp_path: Path) -> None:

@@ -35,8 +35,16 @@ def _fit(stage: str, source: Path, folder: Path, *args: object) -> list[object]:
     command += ["--trainer.log_every_n_steps", 1, "--trainer.enable_model_summary", "false"]
     if stage == "segment":
         command[3] = _without_arms(folder)
-        command += ["--model.network.dropout", 0.2]
+        command += ["--model.network.dropout", 0.2, "--model.loss.dice_windows", 2]
     return [*command, *args]
+
+
+def _own(stage: str, models: dict[str, Path]) -> list[object]:
+    """Settings of the stage: the motion model has the scene model's size."""
+    if stage != "motion":
+        return []
+    size: list[object] = ["--model.network.block_out_channels", "[8, 16]", "--model.network.norm_num_groups", 4]
+    return ["--model.scene_ckpt", models["scene"], *size]
 
 
 def _without_arms(folder: Path) -> Path:
@@ -126,10 +134,7 @@ def _broken(stage: str, source: Path, folder: Path, *args: object) -> None:
 def test_killed_anywhere_it_ends_as_if_left_alone(
     source: Path, models: dict[str, Path], tmp_path: Path, stage: str, workers: int
 ) -> None:
-    args: list[object] = ["--data.num_workers", workers]
-    if stage == "motion":
-        args += ["--model.scene_ckpt", models["scene"], "--model.network.block_out_channels", "[8, 16]"]
-        args += ["--model.network.norm_num_groups", 4]
+    args: list[object] = ["--data.num_workers", workers, *_own(stage, models)]
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     unbroken.mkdir()
     prepare = recording(stage, unbroken / "losses.txt")
@@ -141,28 +146,30 @@ def test_killed_anywhere_it_ends_as_if_left_alone(
     _require_same_end(unbroken, broken)
 
 
-def test_two_processes_killed_anywhere_end_as_if_left_alone(source: Path, tmp_path: Path) -> None:
-    """The second process dies in its backward pass, the first one while it writes, both in a validation."""
+@pytest.mark.parametrize("stage", ["scene", "motion", "segment"])
+def test_two_processes_killed_anywhere_end_as_if_left_alone(
+    source: Path, models: dict[str, Path], tmp_path: Path, stage: str
+) -> None:
+    """The second process dies in its backward pass; of the scene model's, the first while it writes and validates."""
 
     def attempt(folder: Path, prepare: Callable[[int], Prepare]) -> list[int]:
         folder.mkdir(exist_ok=True)
-        args = _fit("scene", source, folder, "--trainer.devices", 2, "--trainer.strategy", "ddp")
-        return run_ranks(args, folder / "log.txt", 2, prepare)
+        wide = ["--trainer.devices", 2, "--trainer.strategy", "ddp", *_own(stage, models)]
+        return run_ranks(_fit(stage, source, folder, *wide), folder / "log.txt", 2, prepare)
 
     def recorded(folder: Path, *dies: tuple[int, Prepare]) -> Callable[[int], Prepare]:
         def of(rank: int) -> Prepare:
-            return recording("scene", folder / f"losses-{rank}.txt", *(act for who, act in dies if who == rank))
+            return recording(stage, folder / f"losses-{rank}.txt", *(act for who, act in dies if who == rank))
 
         return of
 
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     assert attempt(unbroken, recorded(unbroken)) == [0, 0], (unbroken / "log-0.txt").read_text()[-3000:]
-    kind = MODULES["scene"]
-    for who, act in (
-        (1, at_call(kind, "training_step", 7)),
-        (0, in_the_middle_of_writing(2)),
-        (0, at_call(kind, "validation_step", 1)),
-    ):
+    kind = MODULES[stage]
+    deaths: list[tuple[int, Prepare]] = [(1, at_call(kind, "training_step", 7))]
+    if stage == "scene":
+        deaths += [(0, in_the_middle_of_writing(2)), (0, at_call(kind, "validation_step", 1))]
+    for who, act in deaths:
         statuses = attempt(broken, recorded(broken, (who, act)))
         assert -signal.SIGKILL in statuses, (broken / "log-0.txt").read_text()[-3000:]
     assert attempt(broken, recorded(broken)) == [0, 0]

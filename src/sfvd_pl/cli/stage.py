@@ -16,7 +16,7 @@ from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_s
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
 from sfvd_pl.cli.requeue import leave
-from sfvd_pl.cli.trainer import explained, has_ended, refuse_unsupported
+from sfvd_pl.cli.trainer import allowed_seconds, explained, has_ended, refuse_unsupported
 from sfvd_pl.datasets.modules.features import FeaturesDataModule
 from sfvd_pl.datasets.modules.motion import MotionDataModule
 from sfvd_pl.datasets.modules.scene import SceneDataModule
@@ -112,11 +112,17 @@ class StageCLI(LightningCLI):
         if self.subcommand == "predict":
             callbacks.append(self.writer())
         kwargs |= {"default_root_dir": run_dir, "logger": loggers or False, "callbacks": callbacks}
+        # Lightning's timer ends a training between the batches of a step, and as if it were finished.
+        kwargs |= {"max_time": None}
         kwargs.setdefault("plugins", plugins(self._get(self.config_init, "trainer.plugins")))
         with explained():
             trainer = super().instantiate_trainer(**kwargs)
         # Lightning adds what add_lightning_class_args declared; those two only make sense while training.
         own: list[pl.Callback] = vars(trainer)["callbacks"]
+        allowed = allowed_seconds(self._value("trainer.max_time"))
+        for callback in own:
+            if isinstance(callback, Checkpoints):
+                callback.seconds_left = allowed
         if self.subcommand != "fit":
             own[:] = [c for c in own if not isinstance(c, EMA | Checkpoints)]
         return trainer

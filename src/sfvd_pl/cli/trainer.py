@@ -8,7 +8,6 @@ import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Timer
 
-from sfvd_pl import signals
 from sfvd_pl.errors import ConfigError
 
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str, str]] = {
@@ -69,17 +68,20 @@ def explained() -> Iterator[None]:
         raise ConfigError("Lightning refuses these settings", key="trainer", found=str(error)) from error
 
 
-def has_ended(trainer: pl.Trainer) -> bool:
-    """Whether a training came to its end: all steps, all epochs, or a callback that saw no sense in going on.
+def allowed_seconds(max_time: Any) -> float | None:
+    """Seconds of ``trainer.max_time``; None where there is no such limit.
 
     Raises:
-        Stopped: Its time was over (``trainer.max_time``), so it is to go on another time.
+        ConfigError: It is no duration.
     """
-    if trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps:
-        return True
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
-        return True
-    callbacks: list[Any] = vars(trainer)["callbacks"]
-    if any(isinstance(c, Timer) and (c.time_remaining() or 0.0) <= 0.0 for c in callbacks):
-        raise signals.Stopped(0, f"optimiser step {trainer.global_step} is saved", by="trainer.max_time")
-    return trainer.should_stop
+    if max_time is None:
+        return None
+    with explained():
+        return Timer(max_time).time_remaining()
+
+
+def has_ended(trainer: pl.Trainer) -> bool:
+    """Whether a training came to its end: all steps, all epochs, or a callback that saw no sense in going on."""
+    steps = trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps
+    epochs = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
+    return steps or epochs or trainer.should_stop

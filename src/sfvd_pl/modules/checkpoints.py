@@ -72,6 +72,9 @@ class Checkpoints(Checkpoint):
         keep: How many of the last are kept.
         monitor: Measure of the validation that says which one is the best; None keeps no best one.
         mode: Whether the smallest or the largest is best.
+
+    Attributes:
+        seconds_left: A training stops, as by a signal, behind the step at which so much time is over; None knows none.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Checkpoints(Checkpoint):
         self.monitor = monitor
         self.mode = mode
         self.best: float | None = None
+        self.seconds_left: float | None = None
         self.count, self.seconds, self.slowest = 0, 0.0, 0.0
         self._seen = self._saved_step = -1
         self._saved_at = self._begun = time.monotonic()
@@ -189,12 +193,13 @@ class Checkpoints(Checkpoint):
         if step == self._seen:
             return  # gradients are still being accumulated
         self._seen = step
-        stop, due = self._agree(trainer, self._due(trainer, step))
+        stop, late, due = self._agree(trainer, self._due(trainer, step))
         self._pending = validation_follows(trainer)
-        if stop or due or self._pending:
+        if stop or late or due or self._pending:
             self._save(trainer, step)
-        if stop:
-            raise signals.Stopped(stop, f"{checkpoint_path(self.folder, step)} holds optimiser step {step}")
+        if stop or (late and step < trainer.max_steps):
+            where = f"{checkpoint_path(self.folder, step)} holds optimiser step {step}"
+            raise signals.Stopped(stop, where, by="trainer.max_time")
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """A single process leaves at once: what came before the validation is saved, and it will be done again."""
@@ -205,7 +210,7 @@ class Checkpoints(Checkpoint):
         """Several leave here, where they meet; the checkpoint from before may be the best one."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        self._leave(self._agree(trainer, False)[0])
+        self._leave(self._agree(trainer, False)[0])  # a time that is over is noticed behind the next step
         self._remember_best(trainer)
         self._pending = False
         if self._max_steps is not None:
@@ -213,9 +218,9 @@ class Checkpoints(Checkpoint):
             self._max_steps = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A training that counts epochs ends here without having known its last step."""
+        """A training that counts epochs, or that a callback ends, has not known its last step before."""
         limit = trainer.max_epochs
-        over = limit is not None and 0 < limit <= trainer.current_epoch + 1
+        over = trainer.should_stop or (limit is not None and 0 < limit <= trainer.current_epoch + 1)
         if over and self._saved_step != trainer.global_step:
             self._pending = False
             self._save(trainer, trainer.global_step)
@@ -234,14 +239,16 @@ class Checkpoints(Checkpoint):
         by_clock = waited >= max(60.0 * self.every_minutes, self.slowest / MOST_TIME_SPENT)
         return by_clock or (every > 0 and step % every == 0) or 0 < trainer.max_steps <= step
 
-    def _agree(self, trainer: pl.Trainer, due: bool) -> tuple[int, bool]:
-        """The signal that any process got, and whether the first one's clock says that it is time to save."""
-        wishes = torch.tensor([signals.requested(), int(due and trainer.is_global_zero)])
+    def _agree(self, trainer: pl.Trainer, due: bool) -> tuple[int, bool, bool]:
+        """The signal that any process got; by the first one's clock, whether time is over and whether to save."""
+        late = self.seconds_left is not None and time.monotonic() - self._begun >= self.seconds_left
+        first = trainer.is_global_zero
+        wishes = torch.tensor([signals.requested(), int(late and first), int(due and first)])
         if trainer.world_size > 1:
             wishes = wishes.to(trainer.strategy.root_device)
             torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-        stop, wanted = wishes.tolist()
-        return int(stop), bool(wanted)
+        stop, over, wanted = wishes.tolist()
+        return int(stop), bool(over), bool(wanted)
 
     def _leave(self, signum: int) -> None:
         if signum:
