@@ -43,6 +43,7 @@ chain
   evaluate           measure generated clips of any artifact against real ones
   report             write the report of a run anew, or put several runs side by side
   run                a stage or the whole chain with a preset: stage1 stage2 augment segment
+  wandb              hand Weights & Biases what it lacks of runs that were offline, killed or cut off
 
 options
   --version, -h, --help
@@ -87,6 +88,12 @@ def _report(args: Sequence[str]) -> None:
     report(args)
 
 
+def _wandb(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.wandb import wandb
+
+    wandb(args)
+
+
 def _run(args: Sequence[str]) -> None:
     from sfvd_pl.cli.chain import run
 
@@ -103,6 +110,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "run": _run,
+    "wandb": _wandb,
 }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sfvd_pl import signals
 from sfvd_pl.errors import ConfigError
+from sfvd_pl.modules.logging import JournalLogger
 from sfvd_pl.modules.progression import (
     Batches,
     batches_of,
@@ -177,6 +178,9 @@ class Checkpoints(Checkpoint):
             aside = set_aside_later(self.folder, trainer.global_step)
             if aside is not None:
                 rank_zero_info(f"checkpoints of an earlier training were moved to {aside}")
+            for logger in trainer.loggers:
+                if aside is not None and trainer.global_step == 0 and isinstance(logger, JournalLogger):
+                    logger.begin_anew()
         if self._restored is not None:
             restore_random_state(self._restored)
             self._restored = None
@@ -195,9 +199,11 @@ class Checkpoints(Checkpoint):
         self._seen = step
         stop, late, due = self._agree(trainer, self._due(trainer, step))
         self._pending = validation_follows(trainer)
-        if stop or late or due or self._pending:
+        leaving = stop != 0 or (late and step < trainer.max_steps)
+        if leaving or late or due or self._pending:
+            self._log_step(trainer, step, leaving)
             self._save(trainer, step)
-        if stop or (late and step < trainer.max_steps):
+        if leaving:
             where = f"{checkpoint_path(self.folder, step)} holds optimiser step {step}"
             raise signals.Stopped(stop, where, by="trainer.max_time")
 
@@ -255,6 +261,15 @@ class Checkpoints(Checkpoint):
             where = checkpoint_path(self.folder, self._saved_step)
             raise signals.Stopped(signum, f"{where} holds optimiser step {self._saved_step}, its validation is to come")
 
+    def _log_step(self, trainer: pl.Trainer, step: int, leaving: bool) -> None:
+        """What Lightning logs of a step behind this hook; who leaves here, or is killed next, never comes to it."""
+        if step % max(vars(trainer)["log_every_n_steps"], 1):
+            return
+        values = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("train/")}
+        for logger in trainer.loggers:
+            if leaving or isinstance(logger, JournalLogger):  # which takes nothing twice
+                logger.log_metrics(values | {"epoch": trainer.current_epoch}, step=step - 1)
+
     def _save(self, trainer: pl.Trainer, step: int) -> None:
         begun = time.monotonic()
         for logger in trainer.loggers:
@@ -266,7 +281,7 @@ class Checkpoints(Checkpoint):
         spent = self._saved_at - begun
         self.count, self.seconds, self.slowest = self.count + 1, self.seconds + spent, max(self.slowest, spent)
         for logger in trainer.loggers:
-            logger.log_metrics({"checkpoint/seconds": spent}, step=step)
+            logger.log_metrics({"checkpoint/seconds": spent}, step=max(step - 1, 0))  # from 0, as Lightning counts
 
     def _remember_best(self, trainer: pl.Trainer) -> None:
         value = trainer.callback_metrics.get(self.monitor or "")

@@ -1,31 +1,32 @@
-"""CSV always, Weights & Biases beside it; neither may stop a run."""
+"""CSV always, Weights & Biases beside it; neither may stop or slow a run."""
 
-import json
 import logging
-import math
 import netrc
 import os
 import re
-import socket
-import time
+import signal
+import subprocess
+import sys
+import threading
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
-from uuid import uuid4
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from sfvd_pl.signals import global_rank
+from sfvd_pl import signals
+from sfvd_pl.modules import upload
+from sfvd_pl.modules.journal import Journal
 
-WANDB_HOST = "api.wandb.ai"
-PROBE_SECONDS = 3.0
-"""How long the server may take to answer before a run is kept offline."""
-FINISH_SECONDS = 60
-"""How long the end of a training may wait for an upload."""
+STOPPED_SECONDS = 3.0
+"""How long a training that was asked to stop waits for an upload; the next attempt hands over the rest."""
+
+MARGIN_SECONDS = 2.0
+"""How much later than an upload should have given up by itself it is ended."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def logged_in() -> bool:
     """Whether the user has given W&B a key, by environment or by ``wandb login``."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = re.sub(r"^https?://", "", os.environ.get("WANDB_BASE_URL", WANDB_HOST)).split("/")[0]
+    host = re.sub(r"^https?://", "", os.environ.get("WANDB_BASE_URL", upload.HOST)).split("/")[0]
     try:
         return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
@@ -71,173 +72,173 @@ def wandb_mode(config: LoggingConfig) -> str:
 
 
 def make_loggers(run_dir: Path, config: LoggingConfig) -> list[Logger]:
-    """CSV in ``run_dir/logs/version_N`` (one version an attempt) and W&B in ``run_dir/wandb``."""
+    """CSV in ``run_dir/logs/version_N`` (one version an attempt) and W&B by ``run_dir/wandb.jsonl``."""
     loggers: list[Logger] = []
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         loggers.append(CSVLogger(save_dir=run_dir, name="logs"))
-        logger = wandb_logger(run_dir, config)
-        loggers += [] if logger is None else [logger]
     except OSError as error:
-        log.warning("the folder %s can't hold logs (%s); the run goes on without some of them", run_dir, error)
-    return loggers
+        log.warning(
+            "the folder %s can't hold logs (%s); the run goes on without some of them", run_dir, error
+        )
+    logger = wandb_logger(run_dir, config)
+    return loggers if logger is None else [*loggers, logger]
 
 
-def wandb_logger(run_dir: Path, config: LoggingConfig) -> WandbLogger | None:
-    """W&B's logger alone; None where it is turned off or can't be started."""
+def wandb_logger(run_dir: Path, config: LoggingConfig) -> "JournalLogger | None":
+    """W&B's logger alone; None where it is turned off, and in all processes of a training but the first."""
     mode = wandb_mode(config)
-    return None if mode == "disabled" else _wandb_logger(run_dir, config, offline=mode == "offline" or not reachable())
+    if mode == "disabled" or signals.global_rank() != 0:
+        return None
+    return JournalLogger(run_dir, config, online=mode == "online")
 
 
-def reachable(seconds: float = PROBE_SECONDS) -> bool:
-    """Whether something answers where the W&B server should be: to wait for its own time-out would take minutes."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
-        return True  # only the proxy knows
-    address = urlsplit(os.environ.get("WANDB_BASE_URL", f"https://{WANDB_HOST}"))
-    port = address.port or (80 if address.scheme == "http" else 443)
-    try:
-        socket.create_connection((address.hostname or WANDB_HOST, port), seconds).close()
-    except OSError as error:
-        log.warning("the W&B server can't be reached (%s): the run is kept offline, to be uploaded later", error)
-        return False
-    return True
+class JournalLogger(Logger):
+    """Logs for W&B into a journal in the run's folder, which a process of its own hands to the server.
 
-
-class RunRecord:
-    """Which W&B run a folder belongs to and how far it was logged, kept in the folder over all attempts.
+    Nothing here waits for W&B. Whatever fails is said once, and the run goes on without it.
 
     Args:
-        run_dir: Folder of the training.
+        run_dir: Folder of the run; a later attempt in it goes on in the same W&B run.
+        config: Which run it is in W&B.
+        online: Whether it is handed over at once.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / "wandb.json"
-        content: Any = {}
-        with suppress(OSError, ValueError):
-            content = json.loads(self.path.read_text())
-        content = content if isinstance(content, dict) else {}
-        self.id = str(content.get("id") or uuid4().hex[:12])
-        """Made once at random, so that a run of the same name elsewhere is another one."""
-        self.last_step = int(content.get("last_step", -1))
-        """Steps up to this one are in W&B; an attempt that repeats them does not log them again."""
-        self._saved_at = -math.inf
-        self.save()
-
-    def reached(self, step: int) -> None:
-        """Remember the step, on the disk at most once a second."""
-        self.last_step = max(self.last_step, step)
-        if time.monotonic() - self._saved_at >= 1.0:
-            self.save()
-
-    def save(self) -> None:
-        """Write it, whole or not at all; a full disk is no reason to stop."""
-        self._saved_at = time.monotonic()
-        partial = self.path.with_name(f".{self.path.name}.partial-{os.getpid()}")
-        try:
-            partial.write_text(json.dumps({"id": self.id, "last_step": self.last_step}))
-            partial.replace(self.path)
-        except OSError as error:
-            log.warning("%s can't be written: %s", self.path, error)
-
-
-class SteadyWandbLogger(WandbLogger):
-    """A W&B logger that never stops a training and whose steps never go backwards.
-
-    After an attempt that was cut off behind its last checkpoint, the next one repeats some steps with the same
-    values. What W&B has of them is left as it is. Where W&B fails, it is said once and the run goes on without it.
-
-    Args:
-        record: The run's identity and how far it was logged.
-        settings: As of WandbLogger.
-    """
-
-    def __init__(self, record: RunRecord, **settings: Any) -> None:
-        self.record = record
-        self._start = record.last_step
+    def __init__(self, run_dir: Path, config: LoggingConfig, *, online: bool) -> None:
+        super().__init__()
+        about = {"project": config.project, "entity": config.entity, "name": f"{config.run}/{config.stage}"}
+        self.journal = Journal(run_dir, about | {"group": config.run, "job_type": config.stage})
+        self._folder = run_dir
+        self._name = about["name"]
+        self._online = online
+        self._upload: Upload | None = None
+        self._config: dict[str, Any] = {}
         self._failed = False
-        super().__init__(id=record.id, resume="allow", **settings)
+
+    @property
+    def name(self) -> str | None:
+        """Of the W&B run."""
+        return self._name
+
+    @property
+    def version(self) -> str | None:
+        """There are none: all attempts are one run."""
+        return None
+
+    @property
+    def save_dir(self) -> str:
+        """Where the journal lies."""
+        return str(self._folder)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """As in Lightning, for steps that W&B has not had from an earlier attempt."""
-        if step is not None and step <= self._start:
-            return
-        if self._guarded(lambda: super(SteadyWandbLogger, self).log_metrics(metrics, step)) and step is not None:
-            self.record.reached(step)
+        """Numbers by name, at an optimiser step."""
+        self._append("metrics", metrics, step)
 
     @rank_zero_only
-    def log_hyperparams(self, params: Any) -> None:
-        """As in Lightning."""
-        self._guarded(lambda: super(SteadyWandbLogger, self).log_hyperparams(params))
-
-    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        """As in Lightning; reading the picture may fail, too."""
-        self._guarded(lambda: super(SteadyWandbLogger, self).log_image(key, images, step, **kwargs))
-
-    def log_video(self, key: str, videos: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        """As above."""
-        self._guarded(lambda: super(SteadyWandbLogger, self).log_video(key, videos, step, **kwargs))
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Settings by name."""
+        self._config = dict(vars(params) if isinstance(params, Namespace) else params)
+        self._append("config", self._config)
 
     @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Nothing is uploaded here; see :func:`close_loggers`."""
-        self.record.save()
+    def log_image(self, key: str, images: list[str], step: int | None = None) -> None:
+        """Pictures by their paths; they have to stay where they are."""
+        self._append("images", {key: [self._relative(path) for path in images]}, step)
 
-    def _guarded(self, action: Callable[[], None]) -> bool:
-        if self._failed:
-            return False
+    @rank_zero_only
+    def log_video(self, key: str, videos: list[str], step: int | None = None) -> None:
+        """Clips, likewise."""
+        self._append("videos", {key: [self._relative(path) for path in videos]}, step)
+
+    @rank_zero_only
+    def log_table(self, key: str, columns: list[str], data: list[list[Any]]) -> None:
+        """Rows of texts and numbers."""
+        self._append("table", {key: {"columns": columns, "data": data}})
+
+    @rank_zero_only
+    def begin_anew(self) -> None:
+        """The training is another one than that whose journal lies in its folder, hence another W&B run."""
+        self._end_upload(0.0)
+        self._guarded(self.journal.set_aside)
+        if self._config:
+            self._append("config", self._config)
+
+    def close(self) -> None:
+        """Wait a little for the upload; the journal is complete in any case."""
+        self._end_upload(STOPPED_SECONDS if signals.requested() else upload.finish_seconds() + MARGIN_SECONDS)
+        self.journal.close()
+
+    def _end_upload(self, seconds: float) -> None:
+        process, self._upload = self._upload, None
+        if process is not None:
+            self._guarded(lambda: process.close(seconds))
+
+    def _relative(self, path: str) -> str:
+        return os.path.relpath(path, self._folder)
+
+    def _append(self, kind: str, content: Mapping[str, Any], step: int | None = None) -> None:
+        def action() -> None:
+            self.journal.append(kind, content, step)
+            if self._online and self._upload is None:
+                self._upload = Upload(self.journal.path)
+
+        if not self._failed:
+            self._guarded(action)
+
+    def _guarded(self, action: Callable[[], object]) -> None:
         try:
             action()
         except Exception as error:
             self._failed = True
             log.warning("W&B failed (%s: %s); the run goes on without it", type(error).__name__, error)
-        return not self._failed
 
 
-def _wandb_logger(run_dir: Path, config: LoggingConfig, *, offline: bool) -> WandbLogger | None:
-    """A logger that is known to work: offline where the server can't be used, none where nothing works or is asked."""
-    if global_rank() != 0:
-        return None
-    os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")
-    os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(FINISH_SECONDS))
-    for attempt_offline in (True,) if offline else (False, True):
+class Upload:
+    """The process that hands a journal over while it is written.
+
+    It has a session of its own: a signal to the training's group lets it end in good order, and all of it can be
+    killed. It goes with the training, however that ends.
+
+    Args:
+        journal: The file, which must be there.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sfvd_pl.modules.upload", str(journal), "--follow"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def close(self, seconds: float) -> None:
+        """No more lines will come: wait so long for the end, and end it."""
+        process = self._process
         try:
-            logger = SteadyWandbLogger(
-                RunRecord(run_dir),
-                project=config.project,
-                entity=config.entity,
-                name=f"{config.run}/{config.stage}",
-                group=config.run,
-                job_type=config.stage,
-                save_dir=run_dir,
-                offline=attempt_offline,
-                log_model=False,
-            )
-            # Lightning hands on a setting that W&B has dropped and warns of.
-            vars(logger).get("_wandb_init", {}).pop("anonymous", None)
-            _ = logger.experiment  # starts the run now: a failure must come here, not in the training
-        except Exception as error:
-            log.warning(
-                "W&B could not be started %s (%s: %s); the run goes on",
-                "offline" if attempt_offline else "online",
-                type(error).__name__,
-                error,
-            )
-        else:
-            return logger
-    return None
+            with suppress(OSError):
+                if process.stdin is not None:
+                    process.stdin.write(b"\n")
+                    process.stdin.close()
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)  # W&B's own process, too
+            process.wait()
+            self._listener.join(1.0)
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            log.warning("W&B: %s", line.decode(errors="replace").strip())
 
 
 def close_loggers(loggers: list[Logger]) -> None:
-    """Finish the W&B run, so that the next stage of the same process starts one of its own.
-
-    An upload that has not ended after ``FINISH_SECONDS`` is given up; what is missing lies on the disk.
-    """
+    """End the uploads, so that nothing of a training outlives it."""
     for logger in loggers:
-        if isinstance(logger, SteadyWandbLogger):
-            logger.record.save()
-            try:
-                logger.experiment.finish()
-            except Exception as error:  # a logger must not turn a finished training into a failure
-                log.warning("W&B could not be closed: %s", error)
+        if isinstance(logger, JournalLogger):
+            logger.close()

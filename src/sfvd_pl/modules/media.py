@@ -5,9 +5,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 from jaxtyping import Float
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
+from sfvd_pl.modules.logging import JournalLogger
 from sfvd_pl.report.animation import save_gif
 from sfvd_pl.report.overlay import grid_picture, save_png
 
@@ -19,8 +19,13 @@ def picture_folder(trainer: pl.Trainer) -> Path:
     return folder
 
 
-def _wandb_loggers(trainer: pl.Trainer) -> list[WandbLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+def _wandb_loggers(trainer: pl.Trainer) -> list[JournalLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, JournalLogger)]
+
+
+def _logged_step(trainer: pl.Trainer) -> int:
+    """Of the optimiser step just taken; Lightning counts them from 0 where it logs."""
+    return max(trainer.global_step - 1, 0)
 
 
 def log_frames(
@@ -40,7 +45,7 @@ def log_frames(
     path = picture_folder(trainer) / f"{name}-{trainer.global_step:06d}.png"
     save_png(path, grid)
     for logger in _wandb_loggers(trainer):
-        logger.log_image(key=name, images=[str(path)], step=trainer.global_step)
+        logger.log_image(key=name, images=[str(path)], step=_logged_step(trainer))
     return path
 
 
@@ -54,5 +59,5 @@ def log_clips(
     clips = (image[:, 0].float().cpu().numpy() * 255.0).round().astype(np.uint8)
     save_gif(path, clips, wire_mask[:, 0].cpu().numpy() > 0.5)
     for logger in _wandb_loggers(trainer):
-        logger.log_video(key=name, videos=[str(path)], step=trainer.global_step, format=["gif"])
+        logger.log_video(key=name, videos=[str(path)], step=_logged_step(trainer))
     return path

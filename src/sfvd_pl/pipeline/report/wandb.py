@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import WandbLogger
-
-from sfvd_pl.modules.logging import LoggingConfig, close_loggers, wandb_logger
+from sfvd_pl.modules.logging import JournalLogger, LoggingConfig, close_loggers, wandb_logger
 from sfvd_pl.report.animation import save_gif
 from sfvd_pl.report.media import MediaClips, ReportMedia
 from sfvd_pl.report.overlay import grid_picture, save_png
@@ -73,7 +71,7 @@ def tables(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Seq
             yield name, ("set", "measure", "estimate", "low", "high"), found
 
 
-def _log_media(logger: WandbLogger, folder: Path, media: ReportMedia) -> None:
+def _log_media(logger: JournalLogger, folder: Path, media: ReportMedia) -> None:
     groups: dict[str, MediaClips | None] = {
         "real": media.real,
         "synthetic": media.synthetic,
@@ -84,7 +82,7 @@ def _log_media(logger: WandbLogger, folder: Path, media: ReportMedia) -> None:
         if group is None:
             continue
         clips = save_gif(folder / f"{name}.gif", group.clips, group.wire_masks, predicted=group.predicted)
-        logger.log_video(f"report/{name} clips", videos=[str(clips)], format=["gif"])
+        logger.log_video(f"report/{name} clips", videos=[str(clips)])
         middle = group.clips.shape[1] // 2
         frames = save_png(folder / f"{name}.png", grid_picture(group.clips[:, middle], group.wire_masks[:, middle]))
         logger.log_image(f"report/{name} frames", images=[str(frames)])
