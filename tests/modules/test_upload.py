@@ -70,6 +70,26 @@ def test_attempts_online_killed_and_offline_are_one_run(
     assert '"rate":' in run.config.replace(" ", "")
 
 
+def test_what_a_report_logs_arrives(server: TrackingServer, tmp_path: Path) -> None:
+    """Numbers without a step, a table and a clip."""
+    clip = tmp_path / "media" / "a.gif"
+    clip.parent.mkdir()
+    frames = [Image.new("L", (8, 8), 60 * k) for k in range(4)]
+    frames[0].save(clip, save_all=True, append_images=frames[1:])
+    logger = JournalLogger(tmp_path, CONFIG, online=True)
+    logger.log_metrics({"label/dice": 0.5})
+    logger.log_table("report/label", ["set", "mean"], [["real", 0.5]])
+    logger.log_video("report/real clips", [str(clip)])
+    logger.close()
+    (run,) = server.runs.values()
+    metrics, table, video = run.rows()
+    assert metrics["label/dice"] == 0.5
+    assert (table["report/label"]["nrows"], table["report/label"]["ncols"]) == (1, 2)
+    assert video["report/real clips"]["videos"][0]["path"] in run.files
+    assert len(server.artifacts) == 1
+    assert uploaded(tmp_path / JOURNAL) == 4
+
+
 def test_a_server_that_never_answers_holds_nothing_up(
     server: TrackingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -65,6 +65,8 @@ class TrackingServer:
 
     def __init__(self, port: int = 0) -> None:
         self.runs: dict[str, TrackedRun] = {}
+        self.artifacts: list[str] = []
+        """Names of those that were made."""
         self.failing: int | None = None
         """The HTTP status that everything is answered with, if set; 0 is no answer at all."""
         handler = type("Handler", (_Handler,), {"owner": self})
@@ -143,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "RunResumeStatus": self._run_resume_status,
                 "UpsertBucket": self._upsert_bucket,
                 "CreateRunFiles": self._create_run_files,
+                "ArtifactType": lambda _: {"project": {"artifact": None}},  # a table is one, too; there is none yet
+                "CreateArtifact": self._create_artifact,
             }
             answer = known.get(found.group(1) if found else "", self._anything)
             self._answer({"data": answer(asked.get("variables") or {})})
@@ -237,6 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
             "historyLineCount": len(run.history),
         }
         return {"upsertBucket": {"bucket": bucket, "inserted": new}}
+
+    def _create_artifact(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Its content is known to the server already, so none is sent."""
+        self.owner.artifacts.append(str(asked["input"]["artifactCollectionName"]))
+        latest = {"id": "a", "versionIndex": 0}
+        artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s", "latestArtifact": latest}}
+        return {"createArtifact": {"artifact": artifact}}
 
     def _create_run_files(self, asked: dict[str, Any]) -> dict[str, Any]:
         host = self.headers["Host"]
