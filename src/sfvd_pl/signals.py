@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -255,6 +256,12 @@ def take_along(children: Callable[[], Sequence["subprocess.Popen[bytes]"]]) -> N
         children: Tells which they are by then.
     """
     _request.helpers = children
+
+
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """End a pool's processes in the middle of their work; its own ``shutdown`` waits for what they have begun."""
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        process.terminate()
 
 
 @contextmanager

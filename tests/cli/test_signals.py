@@ -4,10 +4,12 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +23,8 @@ from sfvd_pl.datasets.modules.scene import SceneDataModule
 from sfvd_pl.modules.checkpoints import AnswersSignals
 from sfvd_pl.modules.saving import saved_checkpoints, step_of
 from sfvd_pl.modules.scene import SceneModule
+from sfvd_pl.pipeline.evaluation import parallel
+from sfvd_pl.sources.phantom import simulate
 
 STOPPED = signals.EXIT_STOPPED
 
@@ -332,3 +336,25 @@ def test_generation_stops_at_its_batch_where_the_exception_was_swallowed() -> No
             time.sleep(0.2)
         with pytest.raises(signals.Stopped):
             AnswersSignals().on_predict_batch_end(None, None)  # type: ignore[arg-type]
+
+
+class Pool(ProcessPoolExecutor):
+    """One process that has begun something that takes a minute; the parent is asked to stop when it gives it more."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        for _ in range(2):
+            super().submit(time.sleep, 60)
+        raise signals.Stopped(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("user", ["simulate", "measure"])
+def test_nobody_waits_for_what_a_pool_has_begun(monkeypatch: pytest.MonkeyPatch, user: str) -> None:
+    begun = time.monotonic()
+    monkeypatch.setattr(simulate if user == "simulate" else parallel, "ProcessPoolExecutor", Pool)
+    work: dict[str, Any] = {
+        "simulate": lambda: simulate.simulate_clips(simulate.PhantomConfig(), 0, workers=1),
+        "measure": lambda: parallel._pooled(len, range(3), 0, 1),  # type: ignore[arg-type]
+    }
+    with pytest.raises(signals.Stopped):
+        next(work[user]())
+    assert time.monotonic() - begun < 30

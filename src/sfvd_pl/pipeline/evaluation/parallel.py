@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
 from sfvd_pl.datasets.sets import ClipSet, MeasuredClip
+from sfvd_pl.signals import end_pool
 
 T = TypeVar("T")
 
@@ -65,5 +66,8 @@ def _pooled(
                 yield waiting.popleft().result()  # type: ignore[misc]
         while waiting:
             yield waiting.popleft().result()  # type: ignore[misc]
+    except BaseException:
+        end_pool(pool)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

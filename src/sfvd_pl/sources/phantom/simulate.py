@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.signals import end_pool
 from sfvd_pl.sources.clip import Clip, Pixels
 from sfvd_pl.sources.phantom.anatomy import Thorax, make_thorax
 from sfvd_pl.sources.phantom.config import PhantomConfig
@@ -73,6 +74,9 @@ def simulate_clips(config: PhantomConfig, seed: int, *, workers: int = 0) -> Ite
             found=workers,
             remedy="use fewer",
         ) from error
+    except BaseException:
+        end_pool(pool)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
