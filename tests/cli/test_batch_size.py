@@ -43,6 +43,17 @@ def test_nothing_fits() -> None:
         largest_that_fits(lambda size, accumulate: Trial(size or 4, accumulate or 1, False, None))
 
 
+def test_too_much_for_the_limit_alone_is_told_so() -> None:
+    with pytest.raises(TrainingError, match=r"3.00 GiB with 1, more than --memory_limit_gb"):
+        largest_that_fits(lambda size, accumulate: Trial(size or 4, accumulate or 1, False, 3 * 2**30, ended=True))
+
+
+@pytest.mark.parametrize("args", [[], ["predict", "--out", "x"]])
+def test_only_for_trainings(args: list[str]) -> None:
+    with pytest.raises(ConfigError, match="only a training"):
+        find_batch_size("scene", args, None)
+
+
 def test_flags() -> None:
     assert take_flags(["fit", "--a", "1"]) == (["fit", "--a", "1"], False, None)
     assert take_flags(["fit", "--find_batch_size", "--a", "1"]) == (["fit", "--a", "1"], True, None)

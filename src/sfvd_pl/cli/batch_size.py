@@ -30,6 +30,7 @@ class Trial:
         peak: Its peak memory, bytes; None where it didn't say.
         device: Where that was.
         unit: Batches of multiples of this many samples make the same training.
+        ended: Whether it came to its end, be it over the limit.
     """
 
     batch_size: int
@@ -38,6 +39,7 @@ class Trial:
     peak: int | None
     device: str = ""
     unit: int = 1
+    ended: bool = False
 
     def __str__(self) -> str:
         """One line of the table."""
@@ -93,11 +95,15 @@ def largest_that_fits(probe: Probe) -> tuple[Trial, list[Trial]]:
         low, high, best = (place, high, trial) if trial.fits else (low, place, best)
         place = (low + high) // 2
     if best is None:
+        smallest = trials[-1]
+        took = f"out of memory with {sizes[0]}"
+        if smallest.ended and smallest.peak is not None:
+            took = f"{smallest.peak / GIB:.2f} GiB with {sizes[0]}, more than {LIMIT}"
         raise TrainingError(
             "the smallest batch does not fit into the memory",
             key="data.batch_size",
             expected=f"at least {sizes[0]}",
-            found=f"out of memory with {sizes[0]}",
+            found=took,
             remedy="set model.network.gradient_checkpointing true, trainer.precision bf16-mixed on a GPU, or lower "
             "data.window, data.block or the network's channels",
         )
@@ -147,11 +153,24 @@ def run_trial(
         peak,
         facts.get("device", ""),
         int(facts.get("unit", 1)),
+        not status,
     )
 
 
 def find_batch_size(stage: str, args: Sequence[str], limit: float | None) -> Trial:
-    """Print what was tried and the arguments to train with."""
+    """Print what was tried and the arguments to train with.
+
+    Raises:
+        ConfigError: It isn't a training.
+        TrainingError: As :func:`largest_that_fits` and :func:`run_trial`.
+    """
+    if args[:1] != ["fit"]:
+        raise ConfigError(
+            "only a training's batch size can be looked for",
+            key=FLAG,
+            expected=f"sfvd {stage} fit ... {FLAG}",
+            found=" ".join(["sfvd", stage, *args[:1]]),
+        )
 
     def probe(size: int | None, accumulate: int | None) -> Trial:
         return run_trial(stage, args, limit, size, accumulate)
