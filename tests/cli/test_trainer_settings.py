@@ -1,5 +1,6 @@
 """What Lightning's Trainer can be asked for, and what no stage can do with."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,13 @@ def test_a_callback_that_ends_a_training_leaves_a_model(fit: Sfvd, tmp_path: Pat
     done = fit("--trainer.max_steps", 400, *early, "--trainer.callbacks.divergence_threshold=0")
     assert done.status == 0, done.err
     assert (tmp_path / "model.ckpt").exists()
+
+
+def test_all_settings_go_to_wandb(fit: Sfvd, tmp_path: Path) -> None:
+    for _ in range(2):  # an attempt with the same settings adds none
+        done = fit("--trainer.max_steps", 1, "--logging.wandb", "offline", "--ckpt_path", "last")
+        assert done.status == 0, done.err
+    rows = [json.loads(line) for line in (tmp_path / "wandb.jsonl").read_text().splitlines()[1:]]
+    first, *others = [row["content"] for row in rows if row["kind"] == "config"]
+    assert first["trainer"]["max_steps"] == 1 and first["data"]["batch_size"] == 2
+    assert len(others) <= 1  # from where it goes on

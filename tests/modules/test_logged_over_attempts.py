@@ -29,6 +29,8 @@ def _logged(journal: Path) -> dict[tuple[int, str], Any]:
     found: dict[tuple[int, str], Any] = {}
     before = 0
     for row in map(parsed, read_lines(journal)[1:]):
+        if row["kind"] == "config":  # belongs to no step
+            continue
         assert row["step"] >= before, f"{row} behind step {before}"
         before = row["step"]
         for key, value in row["content"].items():

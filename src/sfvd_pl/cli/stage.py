@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import yaml
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -27,7 +28,7 @@ from sfvd_pl.modules.checkpoints import AnswersSignals, Checkpoints
 from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.features import FeaturesModule
 from sfvd_pl.modules.gradients import FiniteGradients
-from sfvd_pl.modules.logging import LoggingConfig, close_loggers, make_loggers
+from sfvd_pl.modules.logging import JournalLogger, LoggingConfig, close_loggers, make_loggers
 from sfvd_pl.modules.memory import explained_memory, leave_peak, memory_settings
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.progress import make_progress
@@ -144,9 +145,11 @@ class StageCLI(LightningCLI):
             run_dir = Path(self._value("run_dir"))
             run_dir.mkdir(parents=True, exist_ok=True)
             config = self.config.get(self.subcommand, self.config)
-            self._parser(self.subcommand).save(
-                config, run_dir / "config.yaml", skip_unset=False, overwrite=True, multifile=False
-            )
+            resolved = run_dir / "config.yaml"
+            self._parser(self.subcommand).save(config, resolved, skip_unset=False, overwrite=True, multifile=False)
+            for logger in self.trainer.loggers:
+                if isinstance(logger, JournalLogger):
+                    logger.log_hyperparams(yaml.safe_load(resolved.read_text()))
 
     def fit(self, **arguments: Any) -> None:
         """Train; one process group at a time in a run folder."""
