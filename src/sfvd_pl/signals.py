@@ -20,12 +20,19 @@ EXIT_STOPPED = 75
 """Exit status of a command that was asked to stop and lost nothing (sysexits' EX_TEMPFAIL): given again, it goes on."""
 SAME_SIGNAL_SECONDS = 1.0
 """A scheduler signals every process of a group and a parent passes it on: two within this time are one."""
+SAME_SIGNAL_SECONDS_OF_A_JOB = 10.0
+"""In a SLURM job, where controller, batch script and srun on many nodes each bring it in their own time."""
 DEAF_SECONDS = 2.0
 """A main thread that has not come to answer a signal by then waits in a library."""
 STEP_VARIABLE = "SFVD_STEP_OF"
 """Set for a command that is a step of ``sfvd run``, to the process that it is a step of."""
 WORKER = "SFVD_WORKER"
 """``INDEX/COUNT``, set for processes that generate beside the one that started them."""
+
+
+def same_signal_seconds() -> float:
+    """How long after a signal another one counts as the same."""
+    return SAME_SIGNAL_SECONDS_OF_A_JOB if os.environ.get("SLURM_JOB_ID") else SAME_SIGNAL_SECONDS
 
 
 def global_rank() -> int:
@@ -129,7 +136,7 @@ def _listen(heard: int) -> None:
         for number in numbers:
             if number in STOP_SIGNALS and not first:
                 first, unanswered = time.monotonic(), number
-            elif number in STOP_SIGNALS and time.monotonic() - first >= SAME_SIGNAL_SECONDS:
+            elif number in STOP_SIGNALS and time.monotonic() - first >= same_signal_seconds():
                 _leave_at_once(number)
 
 
@@ -196,7 +203,7 @@ def deferred() -> Iterator[None]:
 def _asked(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
     if _request.signum:
-        if now - _request.at >= SAME_SIGNAL_SECONDS:
+        if now - _request.at >= same_signal_seconds():
             _leave_at_once(number)
         return
     _request.signum, _request.at = number, now

@@ -155,6 +155,13 @@ def test_a_process_that_waits_for_the_others_hears_signals_too(source: Path, tmp
     assert ("leaving at once" if twice else "before all processes had met") in log.read_text()
 
 
+def test_in_a_job_one_signal_may_come_by_several_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    alone = signals.same_signal_seconds()
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert signals.same_signal_seconds() > alone == signals.SAME_SIGNAL_SECONDS
+
+
 def _children(pid: int) -> list[int]:
     return [int(p) for task in Path(f"/proc/{pid}/task").iterdir() for p in (task / "children").read_text().split()]
 
