@@ -13,17 +13,18 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from sfvd_pl import signals
-from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen, require_source
+from sfvd_pl.artifacts import Artifact, Kind, require_source
 from sfvd_pl.augment.columns import clip_columns, scene_columns
 from sfvd_pl.cli.batch_size import find_batch_size, take_flags
+from sfvd_pl.cli.generation import Generation
 from sfvd_pl.cli.requeue import leave
 from sfvd_pl.cli.trainer import allowed_seconds, explained, has_ended, refuse_unsupported
 from sfvd_pl.datasets.modules.features import FeaturesDataModule
 from sfvd_pl.datasets.modules.motion import MotionDataModule
 from sfvd_pl.datasets.modules.scene import SceneDataModule
 from sfvd_pl.datasets.modules.segmentation import SegmentationDataModule
-from sfvd_pl.errors import CheckpointError, ConfigError
-from sfvd_pl.modules.checkpoint import RECORD_KEY, read_checkpoint, to_plain
+from sfvd_pl.errors import ConfigError
+from sfvd_pl.modules.checkpoint import read_checkpoint
 from sfvd_pl.modules.checkpoints import AnswersSignals, Checkpoints
 from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.features import FeaturesModule
@@ -39,7 +40,6 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.watch import RankWatch
 from sfvd_pl.modules.workers import Siblings, local_devices, one_device, this_worker
 from sfvd_pl.modules.writer import GenerationWriter
-from sfvd_pl.pipeline.hashing import file_hash
 
 MODEL_FILE = "model.ckpt"
 """The finished model in a run folder."""
@@ -186,58 +186,9 @@ class StageCLI(LightningCLI):
     def _generation_writer(
         self, kind: Kind, parents: dict[str, str], columns: Any, learned: Sequence[str] = ()
     ) -> GenerationWriter:
-        """A writer whose artifact knows the checkpoint, the source and the patients it was learned from.
-
-        Args:
-            kind: What is written.
-            parents: Content hashes of what goes into it beside the source and the checkpoint.
-            columns: Turns a prediction into columns.
-            learned: Patients that those parents were learned from.
-        """
-        out, ckpt = self._value("out"), self._value("ckpt_path")
-        if out is None or ckpt is None:
-            missing = "out" if out is None else "ckpt_path"
-            raise ConfigError(
-                f"`sfvd {self.stage} predict` needs --{missing}",
-                key=missing,
-                expected="a path",
-                found="none",
-                remedy=f"sfvd {self.stage} predict --config ... --ckpt_path MODEL.ckpt --out FILE.h5",
-            )
-        source = Artifact.open(self.datamodule.source, Kind.SOURCE)
-        record = read_checkpoint(ckpt)[RECORD_KEY]
-        if record.get("source") != source.content_hash:
-            raise CheckpointError(
-                "the checkpoint was trained on another source",
-                file=ckpt,
-                key="source",
-                expected=source.content_hash,
-                found=record.get("source"),
-                remedy="pass the source that the model was trained on",
-            )
-        patients = tuple(record.get("patients", ()))
-        refuse_seen(patients, self.datamodule.unseen, what=f"the {self.stage} model", file=ckpt)
-        intensity_max, seed = source.intensity_max, int(self.datamodule.seed)
-        provenance = Provenance(
-            seed=seed,
-            config={"model": self.model.recorded_config, "data": to_plain(_data_config(self.datamodule))},
-            parents={"source": source.content_hash, f"{self.stage}.ckpt": file_hash(ckpt), **parents},
-            patients=(*patients, *learned),
-        )
-        return GenerationWriter(
-            out,
-            kind,
-            provenance,
-            intensity_max,
-            lambda p: columns(p["batch"], p["image"], seed, intensity_max),
-            self.worker,
-        )
-
-
-def _data_config(datamodule: pl.LightningDataModule) -> dict[str, Any]:
-    """Settings that decide what is generated; neither paths nor how many at once."""
-    keys = ("window", "frames", "sequences", "block", "history")
-    return {key: getattr(datamodule, key) for key in keys if hasattr(datamodule, key)}
+        """A writer with what the command line says."""
+        made = Generation(self.stage, self._value("out"), self._value("ckpt_path"), self.model, self.datamodule)
+        return made.writer(self.worker, kind, parents, columns, learned)
 
 
 def _seed(value: bool | int | None) -> int:
