@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ import pytest
 from artifact_samples import provenance
 from test_artifact_shards import batch, shard_set, whole
 
-from sfvd_pl.artifacts import Kind, ShardSet, SharedWork, content_hash, merge_shards, shared_fact, verify
+from sfvd_pl.artifacts import (
+    Kind,
+    ShardSet,
+    SharedWork,
+    content_hash,
+    leases,
+    merge_shards,
+    shared_fact,
+    verify,
+)
 from sfvd_pl.errors import ArtifactError, ConfigError
 
 IDS = list(range(10))
@@ -72,6 +82,43 @@ def test_two_that_take_turns_share_the_pieces(tmp_path: Path) -> None:
 def test_whoever_comes_later_keeps_to_the_pieces_of_the_first(tmp_path: Path) -> None:
     assert do(work_in(tmp_path), limit=1) == [[0, 1, 2]]
     assert do(work_in(tmp_path, size=4)) == [[3, 4, 5], [6, 7, 8], [9]]
+
+
+@pytest.mark.parametrize("where", ["before its card is there", "behind its card"])
+def test_whoever_comes_while_another_merges_has_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """The folder vanishes under the one that has just begun."""
+    first = work_in(tmp_path)
+    target, name = (leases, "process_started") if where.startswith("before") else (leases.Leases, "__enter__")
+    original = getattr(target, name)
+
+    def meanwhile(*args: Any) -> Any:
+        monkeypatch.undo()
+        found = original(*args) if name == "__enter__" else None
+        do(first)
+        return found if name == "__enter__" else original(*args)
+
+    monkeypatch.setattr(target, name, meanwhile)
+    late = work_in(tmp_path)
+    assert do(late) == [] and late.made() and not late.merged
+    assert content_hash(tmp_path / "out.h5") == at_once(tmp_path, IDS)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_folder_that_vanishes_before_anything_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = leases.Leases.__enter__
+
+    def meanwhile(self: Any) -> Any:
+        monkeypatch.undo()
+        found = original(self)
+        shutil.rmtree(tmp_path / "shards")
+        return found
+
+    monkeypatch.setattr(leases.Leases, "__enter__", meanwhile)
+    assert do(work_in(tmp_path)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
 def test_more_samples_keep_the_shards_that_are_there(tmp_path: Path) -> None:

@@ -88,16 +88,31 @@ class SharedWork:
         if self._made:
             self.shards.remove()  # what a process that died after merging left
             return
+        for last in (*[False] * (ROUNDS - 1), True):
+            try:
+                self._join(plan)
+                break
+            except FileNotFoundError:  # the folder is gone: another process has merged, or a person tidied up
+                self.close()
+                if self.made():
+                    break
+                if last:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+        if not self.pieces and self.made():
+            self.close()
+            self.shards.remove()  # what this process has laid there again
+
+    def _join(self, plan: Callable[[list[int]], list[list[int]]]) -> None:
+        """Lay a card down and learn the pieces, or decide on them."""
         self.leases.__enter__()
         self._entered = True
-        try:
-            self.pieces = self._agreed() or []
-            if not self.pieces:
-                with self.leases.hold(BEGIN):
-                    self.pieces = self._agreed() or ([] if self.made() else self._agree(plan))
-        except BaseException:
-            self.close()
-            raise
+        self.pieces = self._agreed() or []
+        if not self.pieces:
+            with self.leases.hold(BEGIN):
+                self.pieces = self._agreed() or ([] if self.made() else self._agree(plan))
 
     def _agreed(self) -> list[list[int]] | None:
         """The pieces that another process has decided on."""
