@@ -106,6 +106,29 @@ def test_whoever_comes_while_another_merges_has_nothing_to_do(
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_folder_that_vanishes_while_a_shard_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that was taken for dead; without an artifact it is an error."""
+    slow = work_in(tmp_path)
+    piece = next(iter(slow))
+
+    def gone(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(tmp_path / "shards"))
+
+    monkeypatch.setattr(slow.shards, "write", gone)
+    with pytest.raises(FileNotFoundError):
+        slow.write(piece, batch(piece))
+    slow.leases.release("piece-00000000")
+    other = work_in(tmp_path)
+
+    def merged_meanwhile(*_: object) -> None:
+        do(other)
+        gone()
+
+    monkeypatch.setattr(slow.shards, "write", merged_meanwhile)
+    slow.write(piece, batch(piece))
+    assert slow.made()
+
+
 def test_a_folder_that_vanishes_before_anything_is_made_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

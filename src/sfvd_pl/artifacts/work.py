@@ -214,7 +214,11 @@ class SharedWork:
     def write(self, sample_ids: Sequence[int], columns: Mapping[str, Array | Sequence[str]]) -> None:
         """Keep a piece that was made."""
         if not self.made():
-            self.shards.write(sample_ids, columns)
+            try:
+                self.shards.write(sample_ids, columns)
+            except FileNotFoundError:  # a process that took this one for dead has made the rest and merged
+                if not self.made():
+                    raise
 
     def _finish(self, last: bool) -> bool:
         """Merge, once; False when there is something to make again."""
