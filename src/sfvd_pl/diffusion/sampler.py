@@ -57,6 +57,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sfvd_pl.diffusion.guidance import Denoiser, GuidanceContext, X0Guidance
+from sfvd_pl.diffusion.lattice import without_lattice
 from sfvd_pl.diffusion.prediction import Prediction
 from sfvd_pl.errors import ConfigError
 
@@ -83,6 +84,8 @@ class SamplerConfig:
             large structures are decided; ``cosine`` shortens them at both ends; ``linspace`` is even and holds both
             ends.
         clip_x0: Range to clamp the estimate of x0 to, after guidance; None for no clamping.
+        lattice: Period, in pixels, of a lattice that is taken out of each estimate of x0 (``without_lattice``); 1 takes
+            out nothing, None leaves it to the module.
 
     Raises:
         ConfigError: A value out of its range.
@@ -93,6 +96,7 @@ class SamplerConfig:
     eta: float = 1.0
     timestep_spacing: TimestepSpacing = "trailing"
     clip_x0: tuple[float, float] | None = None
+    lattice: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -119,6 +123,8 @@ class SamplerConfig:
             raise ConfigError(
                 "not a range", key="clip_x0", expected="(low, high), low < high", found=self.clip_x0
             )
+        if self.lattice is not None and self.lattice < 1:
+            raise ConfigError("no period", key="lattice", expected=">= 1 pixels", found=self.lattice)
 
 
 def inference_timesteps(config: SamplerConfig, num_train_timesteps: int) -> list[int]:
@@ -223,6 +229,7 @@ class Sampler:
             context = GuidanceContext(denoiser, self.prediction, x, timesteps, step, total)
             with torch.no_grad():
                 x0 = context.x0 if x0_guidance is None else x0_guidance(context).detach()
+                x0 = without_lattice(x0, self.config.lattice or 1)
                 if self.config.clip_x0 is not None:
                     x0 = x0.clamp(*self.config.clip_x0)
                 ddim = self.config.name == "ddim"

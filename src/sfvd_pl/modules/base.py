@@ -140,6 +140,7 @@ class DiffusionModule(RecordedModule):
             **config,
         )
         self.compile_network = compile_network
+        self.unshuffle = int(config["network"].unshuffle)
         self.objective = objective
         self.optimiser = optimiser
         self.guidance = guidance
@@ -158,11 +159,13 @@ class DiffusionModule(RecordedModule):
 
     @property
     def sampler(self) -> Sampler:
-        """A sampler that keeps x0 within the detector's range."""
+        """A sampler that keeps x0 within the detector's range, and free of the lattice of the network's squares."""
         low, high = (float(v) for v in self.standardise(torch.tensor([0.0, 1.0], device=self.device)))
         config = self.sampler_config
         if config.clip_x0 is None:
             config = replace(config, clip_x0=(low, high))
+        if config.lattice is None:
+            config = replace(config, lattice=self.unshuffle)
         return Sampler(self.prediction, config)
 
     def configure_optimizers(self) -> Any:
