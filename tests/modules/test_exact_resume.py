@@ -130,7 +130,8 @@ def _broken(stage: str, source: Path, folder: Path, *args: object) -> None:
     ).read_text()[-3000:]
 
 
-@pytest.mark.parametrize(("stage", "workers"), [("scene", 0), ("motion", 0), ("segment", 0), ("segment", 2)])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stage", ["scene", "motion", "segment"])
 def test_killed_anywhere_it_ends_as_if_left_alone(
     source: Path, models: dict[str, Path], tmp_path: Path, stage: str, workers: int
 ) -> None:
@@ -138,7 +139,9 @@ def test_killed_anywhere_it_ends_as_if_left_alone(
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     unbroken.mkdir()
     prepare = recording(stage, unbroken / "losses.txt")
-    alone = _fit(stage, source, unbroken, "--data.num_workers", 0, *args[2:])
+    # Where samples are drawn in this process, the global generator of Python moves on; it decides nothing.
+    beside = 0 if stage == "segment" else workers
+    alone = _fit(stage, source, unbroken, "--data.num_workers", beside, *args[2:])
     assert run(alone, unbroken / "log.txt", prepare=prepare) == 0, (unbroken / "log.txt").read_text()[-3000:]
     assert len(losses_of(unbroken / "losses.txt")) == 2 * STEPS
     assert len(_validations(unbroken)) == 2
