@@ -55,6 +55,13 @@ def test_a_training_whose_time_is_over_is_stopped_not_finished(fit: Sfvd, tmp_pa
     assert fit("--trainer.max_time", "soon").status == 1
 
 
+def test_time_is_over_for_a_training_that_counts_epochs_too(fit: Sfvd, tmp_path: Path) -> None:
+    endless = ["--trainer.max_steps", -1, "--trainer.max_epochs", 9, "--trainer.max_time", "00:00:00:00"]
+    done = fit(*endless)
+    assert done.status == 75, done.err
+    assert "step-00000001.ckpt holds optimiser step 1" in done.err
+
+
 def test_a_callback_that_ends_a_training_leaves_a_model(fit: Sfvd, tmp_path: Path) -> None:
     stopping = "lightning.pytorch.callbacks.EarlyStopping"
     # No loss is below the divergence threshold, so the first validation is the last.

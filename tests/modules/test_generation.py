@@ -20,6 +20,7 @@ from sfvd_pl.modules.base import MaskGuidanceConfig, guided_denoiser
 from sfvd_pl.modules.generation import ClipGenerator, GuideConfig
 from sfvd_pl.modules.motion import ConsistencyConfig, HistoryConfig
 from sfvd_pl.modules.scene import generation_condition
+from sfvd_pl.networks import UNetConfig
 
 IDS = [7, 2, 11]
 CLOSE = 1e-4
@@ -54,6 +55,15 @@ def _motion_module(strategy: str = "none") -> Any:
     )
     awaken(module.network)
     return module
+
+
+@pytest.mark.parametrize("make", [scene_module, motion_module])
+def test_the_lattice_of_the_networks_squares_is_taken_out_unless_told_otherwise(make: Any) -> None:
+    module = make(network=UNetConfig(block_out_channels=(8, 16), norm_num_groups=4, unshuffle=2))
+    module.intensity.copy_(torch.tensor([0.4, 0.1]))
+    assert module.sampler.config.lattice == 2
+    module.sampler_config = replace(module.sampler_config, lattice=1)
+    assert module.sampler.config.lattice == 1
 
 
 def test_a_scene_depends_on_its_id_and_not_on_the_batch(source: Path) -> None:

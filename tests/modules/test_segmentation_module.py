@@ -13,9 +13,11 @@ from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.segmentation import GuideSegmenter
 from sfvd_pl.modules.wire_loss import (
     SegmentationLossConfig,
+    cldice_losses,
+    dice_losses,
     in_groups,
-    soft_cldice_loss,
-    soft_dice_loss,
+    overlap_sums,
+    skeleton_sums,
 )
 
 
@@ -27,6 +29,16 @@ def _probability(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.astype(np.float32))[:, None]
+
+
+def soft_dice_loss(probability: torch.Tensor, wire_mask: torch.Tensor) -> torch.Tensor:
+    """Of all windows together."""
+    return dice_losses(overlap_sums(probability, wire_mask).sum(0, keepdim=True))[0]
+
+
+def soft_cldice_loss(probability: torch.Tensor, wire_mask: torch.Tensor, iterations: int) -> torch.Tensor:
+    """Of all windows together."""
+    return cldice_losses(skeleton_sums(probability, wire_mask, iterations).sum(0, keepdim=True))[0]
 
 
 def test_soft_dice_by_hand() -> None:

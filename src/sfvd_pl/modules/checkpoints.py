@@ -199,7 +199,7 @@ class Checkpoints(Checkpoint):
         self._seen = step
         stop, late, due = self._agree(trainer, self._due(trainer, step))
         self._pending = validation_follows(trainer)
-        leaving = stop != 0 or (late and step < trainer.max_steps)
+        leaving = stop != 0 or (late and not 0 < trainer.max_steps <= step)
         if leaving or late or due or self._pending:
             self._log_step(trainer, step, leaving)
             self._save(trainer, step)

@@ -66,18 +66,6 @@ def cldice_losses(sums: Float[Tensor, "G 4"]) -> Float[Tensor, " G"]:
     return 1.0 - 2.0 * precision * recall / (precision + recall)
 
 
-def soft_dice_loss(probability: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"]) -> Tensor:
-    """1 - soft Dice over all windows together."""
-    return dice_losses(overlap_sums(probability, wire_mask).sum(0, keepdim=True))[0]
-
-
-def soft_cldice_loss(
-    probability: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"], iterations: int
-) -> Tensor:
-    """1 - soft clDice over all windows together."""
-    return cldice_losses(skeleton_sums(probability, wire_mask, iterations).sum(0, keepdim=True))[0]
-
-
 def in_groups(
     sums: Float[Tensor, "B K"], size: int, rank: int = 0, ranks: int = 1
 ) -> tuple[Float[Tensor, "G K"], Float[Tensor, " G"]]:
