@@ -1,24 +1,7 @@
 """Diffusion as tensor mathematics: no training loop, no files, no network architecture."""
 
-from sfvd_pl.diffusion.consistency import (
-    FrameConsistency,
-    IndependentNoise,
-    MixedNoise,
-    ProgressiveNoise,
-    consistency_names,
-    make_consistency,
-    register_consistency,
-)
-from sfvd_pl.diffusion.guidance import (
-    Denoiser,
-    GuidanceContext,
-    SegmentationGuidance,
-    Segmenter,
-    X0Guidance,
-    band_loss,
-    classifier_free,
-    guidance_active,
-)
+from sfvd_pl.diffusion.consistency import share_coarse
+from sfvd_pl.diffusion.guidance import SegmentationGuidance, Segmenter, X0Guidance, guidance_active
 from sfvd_pl.diffusion.loss import min_snr_weight, weighted_mse, wire_band
 from sfvd_pl.diffusion.noise import (
     sample_generator,
@@ -28,20 +11,15 @@ from sfvd_pl.diffusion.noise import (
     sample_uniform,
 )
 from sfvd_pl.diffusion.prediction import Prediction, PredictionType
-from sfvd_pl.diffusion.sampler import Sampler, SamplerConfig, inference_timesteps
+from sfvd_pl.diffusion.sampler import Denoiser, Sampler, SamplerConfig, inference_timesteps
 from sfvd_pl.diffusion.schedule import NoiseSchedule, ScheduleConfig
 from sfvd_pl.diffusion.times import TimestepDensity
 
 __all__ = [
     "Denoiser",
-    "FrameConsistency",
-    "GuidanceContext",
-    "IndependentNoise",
-    "MixedNoise",
     "NoiseSchedule",
     "Prediction",
     "PredictionType",
-    "ProgressiveNoise",
     "Sampler",
     "SamplerConfig",
     "ScheduleConfig",
@@ -49,19 +27,15 @@ __all__ = [
     "Segmenter",
     "TimestepDensity",
     "X0Guidance",
-    "band_loss",
-    "classifier_free",
-    "consistency_names",
     "guidance_active",
     "inference_timesteps",
-    "make_consistency",
     "min_snr_weight",
-    "register_consistency",
     "sample_generator",
     "sample_noise",
     "sample_seed",
     "sample_timesteps",
     "sample_uniform",
+    "share_coarse",
     "weighted_mse",
     "wire_band",
 ]

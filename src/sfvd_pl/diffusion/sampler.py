@@ -56,17 +56,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sfvd_pl.diffusion.guidance import Denoiser, GuidanceContext, X0Guidance
+from sfvd_pl.diffusion.guidance import X0Guidance
 from sfvd_pl.diffusion.lattice import without_lattice
 from sfvd_pl.diffusion.prediction import Prediction
 from sfvd_pl.errors import ConfigError
 
 SamplerName = Literal["ddim", "dpmpp_2m"]
 TimestepSpacing = Literal["trailing", "quadratic", "quadratic_high", "cosine", "linspace"]
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(x_t, timesteps (B,)) -> model output shaped like x_t."""
 StepNoise = Callable[[int], Tensor]
 """Step index -> standard normal noise shaped like x_t; a pure function of it makes sampling repeatable."""
-Progress = Callable[[int, int], None]
-"""(steps done, steps in all)."""
 
 
 @dataclass(frozen=True)
@@ -189,33 +189,26 @@ class Sampler:
         *,
         step_noise: StepNoise | None = None,
         x0_guidance: X0Guidance | None = None,
-        start_step: int = 0,
-        progress: Progress | None = None,
+        given: tuple[Float[Tensor, "B *S"], Float[Tensor, "B *S"]] | None = None,
     ) -> Float[Tensor, "B *S"]:
         """Run the trajectory.
 
         Args:
             denoiser: (x_t, timesteps (B,)) -> output shaped like x_t, on x_T's device.
-            x_T: What to start from: (correlated) standard normal noise, (B, C, H, W) or (B, C, T, H, W); with
-                ``start_step`` > 0 a picture noised to the level of ``timesteps()[start_step]``.
+            x_T: (Correlated) standard normal noise to start from, (B, C, H, W) or (B, C, T, H, W).
             step_noise: Fresh noise of a stochastic step; asked for once a step that needs it, by absolute
                 step.
             x0_guidance: Changes the estimate of x0 at each step, such as ``SegmentationGuidance``.
-            start_step: First step to run, to refine a picture rather than make one (SDEdit, arXiv
-                2108.01073).
-            progress: Called after every step.
+            given: x0 that is known, and the region (1) where it isn't: outside the region every estimate is what is
+                known, so that x_t is that picture noised, as in training.
 
         Returns:
             x0, without a graph.
 
         Raises:
-            ConfigError: ``eta`` > 0 without ``step_noise``, or ``start_step`` outside the trajectory.
+            ConfigError: ``eta`` > 0 without ``step_noise``.
         """
         total = len(self._times)
-        if not 0 <= start_step < total:
-            raise ConfigError(
-                "no such step to start from", key="start_step", expected=f"0..{total - 1}", found=start_step
-            )
         if self._is_stochastic and step_noise is None:
             raise ConfigError(
                 "a stochastic sampler needs noise for its steps",
@@ -224,20 +217,22 @@ class Sampler:
                 remedy="give step_noise, or set eta to 0",
             )
         x, before = x_T, None
-        for step in range(start_step, total):
+        for step in range(total):
             timesteps = torch.full((len(x),), self._times[step], dtype=torch.int64, device=x.device)
-            context = GuidanceContext(denoiser, self.prediction, x, timesteps, step, total)
             with torch.no_grad():
-                x0 = context.x0 if x0_guidance is None else x0_guidance(context).detach()
-                x0 = without_lattice(x0, self.config.lattice or 1)
+                x0 = self.prediction.x0_from_output(denoiser(x, timesteps), x, timesteps)
+                if x0_guidance is not None:
+                    x0 = x0_guidance(x0, step, total)
+                if given is None:
+                    x0 = without_lattice(x0, self.config.lattice or 1)
                 if self.config.clip_x0 is not None:
                     x0 = x0.clamp(*self.config.clip_x0)
+                if given is not None:
+                    x0 = torch.where(given[1] > 0, x0, given[0])
                 ddim = self.config.name == "ddim"
                 x = self._ddim(x, x0, step, step_noise) if ddim else self._dpmpp(x, x0, before, step)
             # A step that began at zero SNR was infinitely long: it says nothing about how x0 changes.
             before = x0 if self._alpha[step] > 0 else None
-            if progress is not None:
-                progress(step + 1 - start_step, total - start_step)
         return x
 
     @property
