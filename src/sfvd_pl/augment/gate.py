@@ -1,14 +1,12 @@
-"""The gate: a label is false where the wire has been erased, so such clips are turned away and counted."""
+"""The gate: a label is false where no wire was drawn, so such clips are turned away and counted."""
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sfvd_pl.errors import ConfigError
 
-NOT_FOUND = "wire not found"
-TOO_FAINT = "fainter than any real wire"
+LOST = "lost in the noise"
+BROKEN = "drawn in part"
+NOT_FOUND = "not found by the second segmenter"
 
 
 @dataclass(frozen=True)
@@ -16,49 +14,45 @@ class GateConfig:
     """What a synthetic clip has to fulfil.
 
     Attributes:
-        dice_ratio: Least Dice of the gate's segmenter against the clip's masks, as a share of the Dice that it
-            reaches on real frames of the validation patients.
-        visibility_quantile: The clip's visibility must not lie below this quantile of the labelled real frames';
-            None asks for no visibility.
+        attenuation_cnr: Least signal that the drawn wire takes away along its mask, over the local noise.
+        drawn_share: Least share of the wire's centreline along which it was drawn.
+        dice_ratio: Where there is a second segmenter: its least Dice on a clip, as a share of the Dice that it reaches
+            on real clips of the validation patients.
+        min_labelled_clips: With fewer labelled training clips there is no second segmenter that could be told from the
+            guide, and the first two rules alone decide.
     """
 
-    dice_ratio: float = 0.6
-    visibility_quantile: float | None = 0.02
+    attenuation_cnr: float = 0.3
+    drawn_share: float = 0.8
+    dice_ratio: float = 0.5
+    min_labelled_clips: int = 8
 
     def __post_init__(self) -> None:
-        """Both are shares."""
-        for key in ("dice_ratio", "visibility_quantile"):
+        """Shares lie within 0..1."""
+        for key in ("drawn_share", "dice_ratio"):
             value = getattr(self, key)
-            if value is not None and not 0.0 <= value <= 1.0:
+            if not 0.0 <= value <= 1.0:
                 raise ConfigError("a share lies outside 0..1", key=key, expected="0..1", found=value)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Thresholds, worked out on real frames.
+    """Thresholds.
 
     Attributes:
-        dice: Least mean Dice over a clip's frames.
-        visibility: Least median visibility; None asks for none.
+        config: The rules that need no network.
+        dice: Least mean Dice of the second segmenter over a clip; None where there is none.
     """
 
-    dice: float
-    visibility: float | None
+    config: GateConfig
+    dice: float | None = None
 
-    def reasons(
-        self, dice: NDArray[np.floating], visibility: NDArray[np.floating]
-    ) -> list[str]:
-        """Why each clip is turned away; an empty text where it is accepted.
-
-        Args:
-            dice: Mean Dice of each clip.
-            visibility: Median visibility of each clip; NaN counts as too faint.
-        """
-        verdicts = []
-        for found, seen in zip(dice, visibility, strict=True):
-            if not found >= self.dice:
-                verdicts.append(NOT_FOUND)
-            else:
-                visible = self.visibility is None or seen >= self.visibility
-                verdicts.append("" if visible else TOO_FAINT)
-        return verdicts
+    def reason(self, attenuation_cnr: float, drawn_share: float, dice: float) -> str:
+        """Why a clip is turned away; empty where it is accepted. NaN fulfils no rule."""
+        if not attenuation_cnr >= self.config.attenuation_cnr:
+            return LOST
+        if not drawn_share >= self.config.drawn_share:
+            return BROKEN
+        if self.dice is not None and not dice >= self.dice:
+            return NOT_FOUND
+        return ""

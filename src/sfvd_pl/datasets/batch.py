@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 BatchT = TypeVar("BatchT", bound="Batch")
@@ -54,26 +54,26 @@ class ClipBatch(Batch):
 
     Attributes:
         image: ``B 1 T H W``, detector signal in 0..1.
-        wire_mask: ``B 1 T H W``, 0 where a frame has no known label.
+        wire_mask: ``B 1 T H W``, 0 where no wire is known.
         nearness: ``B 1 T H W``, truncated nearness of the centreline in 0..1.
-        label_known: ``B T``.
-        visibility: ``B T``, measured in the window; NaN where unknown.
+        known: ``B 1 T H W``, 1 where it is known whether there is a wire.
+        region: ``B 1 T H W``, 1 where the network draws and the loss counts; the rest is given.
         noise: ``B 1 T H W``, standard normal, independent.
-        shared_noise: ``B 1 H W``, standard normal, for the frame-consistency strategies.
+        shared_noise: ``B 1 H W``, standard normal, what the frames of a clip have in common.
         context_noise: ``B 1 T H W``, standard normal, added to the history.
-        uniforms: ``B 3`` in [0, 1): diffusion time, mask dropout, noise level of the history.
+        uniforms: ``B 2`` in [0, 1): diffusion time, noise level of the history.
         sample_id: ``B``.
     """
 
     image: Float[Tensor, "B 1 T H W"]
     wire_mask: Float[Tensor, "B 1 T H W"]
     nearness: Float[Tensor, "B 1 T H W"]
-    label_known: Bool[Tensor, "B T"]
-    visibility: Float[Tensor, "B T"]
+    known: Float[Tensor, "B 1 T H W"]
+    region: Float[Tensor, "B 1 T H W"]
     noise: Float[Tensor, "B 1 T H W"]
     shared_noise: Float[Tensor, "B 1 H W"]
     context_noise: Float[Tensor, "B 1 T H W"]
-    uniforms: Float[Tensor, "B 3"]
+    uniforms: Float[Tensor, "B 2"]
     sample_id: Int64[Tensor, " B"]
 
 
@@ -94,23 +94,19 @@ class FrameBatch(Batch):
 
 @dataclass
 class GenerationBatch(Batch):
-    """What to generate: a mask sequence each, how plain its wire is to be, and under which identity.
+    """Fresh clips to generate: a mask sequence each, and under which identity.
 
     Attributes:
         wire_mask: ``B 1 T H W``.
         nearness: ``B 1 T H W``.
-        visibility: ``B``, requested contrast-to-noise ratio.
-        segmentation_scale: ``B``, strength of the segmentation guidance, 0 is none.
         sample_id: ``B``.
-        origin: Where each mask sequence comes from: ``repaired`` or ``simulated``.
+        origin: Where each mask sequence comes from: ``labelled`` or ``simulated``.
         mask_source: Name of the clip, or seed of the simulator.
-        scene: ``B 1 H W``, first frame in 0..1 to start from; None to draw one.
+        scene: ``B 1 H W``, first frame in 0..1 to go on from; None where that is to be drawn.
     """
 
     wire_mask: Float[Tensor, "B 1 T H W"]
     nearness: Float[Tensor, "B 1 T H W"]
-    visibility: Float[Tensor, " B"]
-    segmentation_scale: Float[Tensor, " B"]
     sample_id: Int64[Tensor, " B"]
     origin: list[str]
     mask_source: list[str]

@@ -8,19 +8,26 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sfvd_pl.datasets.batch import ClipBatch
+from sfvd_pl.datasets.courses import random_course
 from sfvd_pl.datasets.index import ClipIndex
-from sfvd_pl.datasets.windows import centreline_nearness, choose_window, philox
+from sfvd_pl.datasets.suspicion import Suspicion, suspected
+from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, centreline_nearness, choose_window, philox
 from sfvd_pl.diffusion import sample_noise, sample_seed
 from sfvd_pl.errors import SourceError
-from sfvd_pl.metrics.visibility import clip_visibility
 
 GOLDEN_RATIO = 0.6180339887498949
 """The additive recurrence of this step fills [0, 1) most evenly (Roberts 2018), so that consecutive samples cover
 the diffusion times and the loss varies less from batch to batch than with independent draws."""
+COURSE_WIDTH_PX = 2.0
+"""Width of the courses along which no wire is."""
 
 
 class ClipDataset(Dataset[ClipBatch]):
     """One training sample for each sample id, whatever the order in which they are asked for.
+
+    An *anchored* sample has a band around courses for its region: around the wire where the label is known, and around
+    random courses, along which there is no wire as far as is known. A *fresh* one has the whole window. An unlabelled
+    frame is known to have no wire where the guide suspects none.
 
     Args:
         source: The source artifact.
@@ -30,7 +37,9 @@ class ClipDataset(Dataset[ClipBatch]):
         context: Frames before the block that the motion model is given, the clip's first included; 0 for scenes.
         block: Frames to denoise; 1 for scenes.
         frames: Length of the clips that will be generated, which bounds how far a block lies from its first frame.
-        labelled_share: Share of the samples drawn from labelled frames; the rest trains the null branch.
+        labelled_share: Share of the samples drawn from labelled frames.
+        anchored_share: Share of the anchored samples.
+        suspects: What the guide suspects in the training clips; without, nothing is known of unlabelled frames.
         augment: Turn and mirror the windows.
     """
 
@@ -44,16 +53,20 @@ class ClipDataset(Dataset[ClipBatch]):
         context: int = 0,
         block: int = 1,
         frames: int = 1,
-        labelled_share: float = 0.75,
+        labelled_share: float = 0.5,
+        anchored_share: float = 0.9,
+        suspects: Path | str | None = None,
         augment: bool = True,
     ) -> None:
         self.index = ClipIndex(source, split)
+        self.suspicion = None if suspects is None else Suspicion(suspects)
         self.seed = seed
         self.window = window
         self.context = context
         self.block = block
         self.frames = frames
         self.labelled_share = labelled_share
+        self.anchored_share = anchored_share
         self.augment = augment
         self._choose_clips()
 
@@ -87,7 +100,6 @@ class ClipDataset(Dataset[ClipBatch]):
         if not labelled:
             # A frame drawn as unlabelled stays so even in a clip that is labelled in part.
             wire_mask = np.zeros_like(wire_mask)
-        known = self.index.known(clip, offsets) & labelled
         window = choose_window(
             rng,
             self.window,
@@ -97,9 +109,34 @@ class ClipDataset(Dataset[ClipBatch]):
             wire_probability=0.85,
             augment=self.augment,
         )
-        return self._sample(
-            sample_id, window.cut(self.index.image(clip, offsets)), window.cut(wire_mask), known
-        )
+        known = window.cut(self._known(clip, offsets, labelled))
+        wire_mask = window.cut(wire_mask)
+        region = self._region(rng, wire_mask)
+        return self._sample(sample_id, window.cut(self.index.image(clip, offsets)), wire_mask, known, region)
+
+    def _known(self, clip: int, offsets: NDArray[np.int64], labelled: bool) -> NDArray[np.bool_]:
+        """Where it is known whether there is a wire, ``T H W``."""
+        if labelled:
+            known = self.index.known(clip, offsets)[:, None, None]
+            return np.asarray(known & (self.index.ignore(clip, offsets) == 0))
+        shape = (len(offsets), int(self.index.height[clip]), int(self.index.width[clip]))
+        if self.suspicion is None:
+            return np.zeros(shape, np.bool_)
+        rows = self.index.start[clip] + offsets
+        return np.stack([~suspected(self.suspicion.probability(int(row))) for row in rows])[:, : shape[1], : shape[2]]
+
+    def _region(self, rng: np.random.Generator, wire_mask: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """What the network is to draw, ``T H W``."""
+        uniform = rng.random(2)
+        if uniform[0] >= self.anchored_share:
+            return np.ones(wire_mask.shape, np.bool_)
+        drawn = wire_mask > 0
+        if uniform[1] < 0.5 or not drawn.any():
+            course = random_course(rng, *wire_mask.shape[1:], COURSE_WIDTH_PX) > 0.5
+            # A course drifts through the frames as a wire does.
+            drift = np.cumsum(rng.normal(0.0, 1.0, (len(wire_mask), 2)), axis=0).round().astype(int)
+            drawn = drawn | np.stack([np.roll(course, shift, (0, 1)) for shift in drift])
+        return band_around(drawn, REGION_RADIUS_PX)
 
     def _offsets(self, rng: np.random.Generator, clip: int, labelled: bool) -> NDArray[np.int64]:
         """Frames of the sample: first frame, history, block; just one for scenes."""
@@ -117,20 +154,25 @@ class ClipDataset(Dataset[ClipBatch]):
         return first + np.concatenate([[0], history, np.arange(begin, begin + self.block)])
 
     def _sample(
-        self, sample_id: int, image: NDArray[np.generic], wire_mask: NDArray[np.generic], known: NDArray[np.bool_]
+        self,
+        sample_id: int,
+        image: NDArray[np.generic],
+        wire_mask: NDArray[np.generic],
+        known: NDArray[np.generic],
+        region: NDArray[np.bool_],
     ) -> ClipBatch:
         shape = (1, *image.shape)
-        visibility = clip_visibility(image, wire_mask)
-        visibility[~known] = np.nan
-        draws = philox(sample_seed(self.seed, sample_id, "draws")).random(3)
+        draws = philox(sample_seed(self.seed, sample_id, "draws")).random(2)
         offset = philox(sample_seed(self.seed, 0, "time")).random()
         draws[0] = (offset + sample_id * GOLDEN_RATIO) % 1.0
+        maps = (wire_mask, centreline_nearness(wire_mask), known, region)
+        wire_mask, nearness, known, region = (torch.from_numpy(m.astype(np.float32))[None, None] for m in maps)
         return ClipBatch(
             image=torch.from_numpy(image)[None, None],
-            wire_mask=torch.from_numpy(wire_mask.astype(np.float32))[None, None],
-            nearness=torch.from_numpy(centreline_nearness(wire_mask))[None, None],
-            label_known=torch.from_numpy(known)[None],
-            visibility=torch.from_numpy(visibility.astype(np.float32))[None],
+            wire_mask=wire_mask,
+            nearness=nearness,
+            known=known,
+            region=region,
             noise=sample_noise(self.seed, [sample_id], shape, "noise"),
             shared_noise=sample_noise(self.seed, [sample_id], (1, *shape[2:]), "shared"),
             context_noise=sample_noise(self.seed, [sample_id], shape, "context"),

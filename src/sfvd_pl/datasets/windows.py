@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import skeletonize
 
+REGION_RADIUS_PX = 4.0
+"""Half the width of the band around a course that the diffusion models draw, beside the wire itself."""
 NEARNESS_CUTOFF_PX = 8.0
 """Distance at which the nearness of the centreline reaches 0: a few wire widths, where its pull on a picture ends."""
 
@@ -80,6 +82,15 @@ def choose_window(
             corner = np.clip(pixel - offset, 0, free)
     turns, mirrored = (int(uniform[4] * 4), bool(uniform[5] < 0.5)) if augment else (0, False)
     return Window(int(corner[0]), int(corner[1]), size, turns, mirrored)
+
+
+def band_around(mask: NDArray[np.generic], radius_px: float) -> NDArray[np.bool_]:
+    """Pixels of ``T H W`` at most ``radius_px`` away from the mask's, frame by frame."""
+    band = np.zeros(mask.shape, np.bool_)
+    for frame, wire in enumerate(mask):
+        if wire.any():
+            band[frame] = distance_transform_edt(wire == 0) <= radius_px
+    return band
 
 
 def centreline_nearness(wire_mask: UInt8[np.ndarray, "T H W"]) -> Float[np.ndarray, "T H W"]:

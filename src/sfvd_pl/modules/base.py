@@ -1,4 +1,4 @@
-"""What the diffusion modules share: objective, optimiser, standardisation, sampling."""
+"""What the diffusion modules share: objective, optimiser, sampling."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sfvd_pl.datasets.batch import ClipBatch
 from sfvd_pl.diffusion import (
+    Denoiser,
     NoiseSchedule,
     Prediction,
     PredictionType,
@@ -18,13 +20,13 @@ from sfvd_pl.diffusion import (
     SamplerConfig,
     ScheduleConfig,
     TimestepDensity,
-    classifier_free,
+    X0Guidance,
     min_snr_weight,
     weighted_mse,
-    wire_band,
 )
 from sfvd_pl.modules.exact import ExactMean, counts, log_and_reset
 from sfvd_pl.modules.recorded import RecordedModule
+from sfvd_pl.networks import WireCondition
 
 
 @dataclass(frozen=True)
@@ -55,32 +57,12 @@ class ObjectiveConfig:
         schedule: The noise schedule.
         timesteps: Which diffusion times the training sees how often.
         snr_gamma: Bound of the min-SNR weight; None weighs all times alike.
-        band_weight: Weight of a pixel within the wire's band against 1 elsewhere.
-        band_radius: Dilation of the wire mask that makes the band, pixels.
-        mask_dropout: Probability that a labelled sample trains the null branch.
     """
 
     prediction_type: PredictionType = "v_prediction"
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     timesteps: TimestepDensity = field(default_factory=TimestepDensity)
     snr_gamma: float | None = 5.0
-    band_weight: float = 4.0
-    band_radius: int = 2
-    mask_dropout: float = 0.1
-
-
-@dataclass(frozen=True)
-class MaskGuidanceConfig:
-    """Classifier-free guidance on the wire's condition.
-
-    Attributes:
-        guidance_scale: 1 is none.
-        interval: Diffusion times, as fractions of the schedule (1 is pure noise), at which it is active; at others
-            the null branch is not computed.
-    """
-
-    guidance_scale: float = 1.5
-    interval: tuple[float, float] = (0.2, 0.8)
 
 
 def cosine_with_warmup(step: int, *, warmup: int, total: int, final: float) -> float:
@@ -113,7 +95,6 @@ class DiffusionModule(RecordedModule):
         objective: What the loss weighs.
         optimiser: How it is minimised.
         sampler: How pictures are drawn.
-        guidance: Classifier-free guidance on the wire.
         seed: Decides all noise together with the sample ids.
         compile_network: Compile the network (torch.compile) for training: minutes once, faster steps after; pays on
             a GPU and in long trainings.
@@ -125,7 +106,6 @@ class DiffusionModule(RecordedModule):
         objective: ObjectiveConfig,
         optimiser: OptimiserConfig,
         sampler: SamplerConfig,
-        guidance: MaskGuidanceConfig,
         seed: int,
         compile_network: bool,
         **config: Any,
@@ -134,7 +114,6 @@ class DiffusionModule(RecordedModule):
             objective=objective,
             optimiser=optimiser,
             sampler=sampler,
-            guidance=guidance,
             seed=seed,
             compile_network=compile_network,
             **config,
@@ -143,13 +122,11 @@ class DiffusionModule(RecordedModule):
         self.unshuffle = int(config["network"].unshuffle)
         self.objective = objective
         self.optimiser = optimiser
-        self.guidance = guidance
         self.seed = seed
         self.schedule = NoiseSchedule(objective.schedule)
         self.prediction = Prediction(self.schedule, objective.prediction_type)
         self.sampler_config = sampler
         self.val_loss = ExactMean()
-        self.val_null = ExactMean()
 
     def setup(self, stage: str) -> None:
         """As every module; and compile the network in place, which leaves the names of its weights alone."""
@@ -182,16 +159,44 @@ class DiffusionModule(RecordedModule):
         x0: Tensor,
         noise: Tensor,
         timesteps: Tensor,
-        wire_mask: Tensor,
+        region: Tensor,
     ) -> Float[Tensor, " B"]:
-        """Weighted squared error of each sample; ``wire_mask`` is empty where the label is not known."""
+        """Mean squared error of each sample over its region."""
         target = self.prediction.training_target(x0, noise, timesteps)
         config = self.objective
         weight = None
         if config.snr_gamma is not None:
             weight = min_snr_weight(self.schedule, timesteps, config.prediction_type, config.snr_gamma)
-        pixel_weight = 1.0 + (config.band_weight - 1.0) * wire_band(wire_mask, config.band_radius)
-        return weighted_mse(output, target, weight, pixel_weight)
+        return weighted_mse(output, target, weight, region)
+
+    def condition_of(self, batch: ClipBatch) -> WireCondition:
+        """What the network is told of a batch's frames."""
+        x0 = self.standardise(batch.image)
+        return WireCondition.build(batch.wire_mask, batch.nearness, batch.known, x0, batch.region)
+
+    def draw(
+        self,
+        denoise: Denoiser,
+        x_T: Tensor,
+        condition: WireCondition,
+        step_noise: Callable[[int], Tensor],
+        guide: X0Guidance | None,
+    ) -> Tensor:
+        """Sample the region; what lies outside it is the condition's background, exactly.
+
+        Args:
+            denoise: The network with its condition.
+            x_T: Noise, (B, 1, H, W) or (B, 1, T, H, W).
+            condition: Of the same frames.
+            step_noise: Fresh noise of a stochastic sampler's step.
+            guide: Changes the estimates.
+
+        Returns:
+            x0, shaped like ``x_T``.
+        """
+        background, region = (c.reshape(x_T.shape) for c in (condition.background, condition.region))
+        given = None if bool((region > 0).all()) else (background, region)
+        return self.sampler.sample(denoise, x_T, step_noise=step_noise, x0_guidance=guide, given=given)
 
     def log_losses(self, loss: Tensor) -> Tensor:
         """Log the mean loss of a training batch; returns it.
@@ -203,47 +208,11 @@ class DiffusionModule(RecordedModule):
         self.log("train/loss", mean, batch_size=len(loss), prog_bar=True)
         return mean
 
-    def measure_losses(self, loss: Tensor, null: Tensor, batch_idx: int) -> None:
-        """Take a validation batch into the means over all samples of all ranks.
-
-        Args:
-            loss: ``B``.
-            null: ``B``, whether a sample was denoised by the null branch.
-            batch_idx: Number of the batch on this rank.
-        """
+    def measure_losses(self, loss: Tensor, batch_idx: int) -> None:
+        """Take a validation batch's losses, ``B``, into the mean over all samples of all ranks."""
         if counts(self.trainer, batch_idx):
             self.val_loss.update(loss)
-            self.val_null.update(null)
 
     def on_validation_epoch_end(self) -> None:
         """The means over all ranks."""
-        log_and_reset(self, val__loss=self.val_loss, val__null_share=self.val_null)
-
-
-def guided_denoiser(
-    network: Callable[[Tensor, Tensor, bool], Tensor],
-    guidance: MaskGuidanceConfig,
-    num_train_timesteps: int,
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """A denoiser with classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598) in an interval of times.
-
-    Limiting it to the middle of the trajectory keeps the variety of the scenes and saves the null branch elsewhere
-    (Kynkäänniemi et al. 2024, arXiv 2404.07724).
-
-    Args:
-        network: Called with x_t, timesteps and whether to return the conditional output followed by the null
-            one along the batch (True) or the conditional one only.
-        guidance: Scale and interval.
-        num_train_timesteps: Length of the schedule.
-    """
-    first, last = guidance.interval
-
-    def denoise(x_t: Tensor, timesteps: Tensor) -> Tensor:
-        place = float(timesteps[0]) / num_train_timesteps
-        if guidance.guidance_scale == 1.0 or not first <= place <= last:
-            return network(x_t, timesteps, False)
-        cond, uncond = network(x_t, timesteps, True).chunk(2)
-        return classifier_free(cond, uncond, guidance.guidance_scale)
-
-    return denoise
-
+        log_and_reset(self, val__loss=self.val_loss)

@@ -10,18 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sfvd_pl.datasets.batch import ClipBatch, GenerationBatch
-from sfvd_pl.diffusion import SamplerConfig, X0Guidance, make_consistency, sample_noise
+from sfvd_pl.diffusion import SamplerConfig, X0Guidance, sample_noise, share_coarse
 from sfvd_pl.errors import CheckpointError, ConfigError
-from sfvd_pl.modules.base import (
-    DiffusionModule,
-    MaskGuidanceConfig,
-    ObjectiveConfig,
-    OptimiserConfig,
-    guided_denoiser,
-)
+from sfvd_pl.modules.base import DiffusionModule, ObjectiveConfig, OptimiserConfig
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.media import log_clips
-from sfvd_pl.modules.scene import SceneModule, generation_condition
+from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.networks import MotionUNet, UNetConfig, WireCondition, pack_context
 
 VIDEO_SAMPLES = 4
@@ -29,19 +23,6 @@ VIDEO_SAMPLES = 4
 
 GuideFactory = Callable[[slice], X0Guidance]
 """Frames of the clip that a block holds -> the guide for them."""
-
-
-@dataclass(frozen=True)
-class ConsistencyConfig:
-    """How the frames of a clip are held together beside the history.
-
-    Attributes:
-        strategy: ``none``, ``mixed``, ``progressive`` or ``coarse`` noise.
-        alpha: Strength of the correlation.
-    """
-
-    strategy: str = "none"
-    alpha: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,11 +59,9 @@ class MotionModule(DiffusionModule):
         network: Size of the network; must be that of the scene model.
         block: Frames that are denoised together.
         history: The frames that a block is conditioned on.
-        consistency: How the noise of the frames hangs together.
         objective: What the loss weighs.
         optimiser: How it is minimised.
         sampler: How frames are drawn.
-        guidance: Classifier-free guidance on the wire.
         seed: Decides the initial weights of what is new and, with the sample ids, all noise.
         compile_network: See :class:`DiffusionModule`.
     """
@@ -93,11 +72,9 @@ class MotionModule(DiffusionModule):
         network: UNetConfig = UNetConfig(),  # noqa: B008  # frozen dataclasses
         block: int = 4,
         history: HistoryConfig = HistoryConfig(),
-        consistency: ConsistencyConfig = ConsistencyConfig(),
         objective: ObjectiveConfig = ObjectiveConfig(),  # noqa: B008
         optimiser: OptimiserConfig = OptimiserConfig(),  # noqa: B008
         sampler: SamplerConfig = SamplerConfig(),  # noqa: B008
-        guidance: MaskGuidanceConfig = MaskGuidanceConfig(),  # noqa: B008
         seed: int = 0,
         compile_network: bool = False,
     ) -> None:
@@ -105,17 +82,14 @@ class MotionModule(DiffusionModule):
             objective,
             optimiser,
             sampler,
-            guidance,
             seed,
             compile_network,
             network=network,
             block=block,
             history=history,
-            consistency=consistency,
         )
         self.block = block
         self.history = history
-        self.consistency = make_consistency(consistency.strategy, consistency.alpha)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = MotionUNet(network, history.frames)
@@ -144,49 +118,35 @@ class MotionModule(DiffusionModule):
         self.network.load_scene(scene.network)
         self.intensity.copy_(scene.intensity)
 
-    def losses(self, batch: ClipBatch) -> tuple[Float[Tensor, " B"], Tensor]:
-        """Loss of each sample, and whether it trained the null branch."""
-        context_frames = self.network.context_frames
-        frames = self.standardise(batch.image)
-        dropped = batch.uniforms[:, 1] < self.objective.mask_dropout
-        condition = WireCondition.build(
-            batch.wire_mask, batch.nearness, batch.label_known, batch.visibility
-        ).drop(dropped)
-        level = batch.uniforms[:, 2] * self.history.max_level
+    def losses(self, batch: ClipBatch) -> Float[Tensor, " B"]:
+        """Loss of each sample over the block's regions."""
+        past = self.network.context_frames
+        frames, condition = self.standardise(batch.image), self.condition_of(batch)
+        level = batch.uniforms[:, 1] * self.history.max_level
         context = pack_context(
-            noised(frames[:, :, :context_frames], batch.context_noise[:, :, :context_frames], level),
-            condition.frames(slice(0, context_frames)),
+            noised(frames[:, :, :past], batch.context_noise[:, :, :past], level),
+            condition.frames(slice(0, past)),
         )
-        x0 = frames[:, :, context_frames:]
-        noise = self.consistency.noise(batch.noise[:, :, context_frames:], shared=batch.shared_noise)
+        x0 = frames[:, :, past:]
+        noise = share_coarse(batch.noise[:, :, past:], batch.shared_noise)
         timesteps = self.timesteps(batch.uniforms[:, 0])
         x_t = self.schedule.add_noise(x0, noise, timesteps)
-        output = self.network(
-            x_t, timesteps, condition.frames(slice(context_frames, None)), context, level
-        )
-        wire_mask = batch.wire_mask[:, :, context_frames:]
-        loss = self.denoising_loss(output, x0, noise, timesteps, wire_mask)
-        return loss, dropped | ~batch.label_known.any(1)
+        output = self.network(x_t, timesteps, condition.frames(slice(past, None)), context, level)
+        return self.denoising_loss(output, x0, noise, timesteps, batch.region[:, :, past:])
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """One denoising step on a block."""
-        return self.log_losses(self.losses(batch)[0])
+        return self.log_losses(self.losses(batch))
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """The loss on fixed samples; from the first batch also rolled-out clips as a video."""
-        self.measure_losses(*self.losses(batch), batch_idx)
+        """The loss on fixed samples; from the first batch also clips with their regions drawn anew."""
+        self.measure_losses(self.losses(batch), batch_idx)
         if batch_idx == 0 and not self.trainer.sanity_checking and self.trainer.is_global_zero:
             first, start = slice(0, VIDEO_SAMPLES), self.history.frames
-            # The history's last frame and the block: consecutive frames of a real clip with their masks.
-            wire_mask = batch.wire_mask[first, :, start:]
-            condition = WireCondition.build(
-                wire_mask,
-                batch.nearness[first, :, start:],
-                batch.label_known[first, start:],
-                batch.visibility[first, start:],
-            )
+            # The history's last frame and the block: consecutive frames of a real clip.
+            condition = WireCondition(self.condition_of(batch).channels[first, :, start:])
             clips = self.generate(batch.image[first, :, start], condition, batch.sample_id[first])
-            log_clips(self.trainer, "clips", clips, wire_mask)
+            log_clips(self.trainer, "clips", clips, batch.wire_mask[first, :, start:])
 
     @torch.no_grad()
     def generate(
@@ -197,85 +157,75 @@ class MotionModule(DiffusionModule):
         *,
         guide: GuideFactory | None = None,
     ) -> Float[Tensor, "B 1 T H W"]:
-        """Roll out clips.
+        """Draw the regions of the frames that follow a scene, block by block.
 
         Args:
             scene: First frames, detector signal in 0..1.
-            condition: The wire in every frame of the clip, the first included.
+            condition: The wire, the region and what is given of every frame, the first included.
             sample_ids: Identities, which decide the noise.
             guide: Makes the guide for a block's frames.
 
         Returns:
             Clips in 0..1; the first frame is ``scene``.
+
+        Raises:
+            ConfigError: The frames behind the first are no whole number of blocks, which is how the model was trained.
         """
         total = condition.channels.shape[2]
+        if (total - 1) % self.block:
+            raise ConfigError(
+                "a clip is its first frame and whole blocks",
+                key="data.frames",
+                expected=f"1 + a multiple of block = {self.block}",
+                found=total,
+            )
         frames = [self.standardise(scene)]
-        carried: dict[str, Tensor] = {}
         for begin in range(1, total, self.block):
-            block = slice(begin, min(begin + self.block, total))
+            block = slice(begin, begin + self.block)
             past = [0, *(max(0, i) for i in range(begin - self.history.frames, begin))]
-            x0 = self._denoise_block(
+            x0 = self._draw_block(
                 torch.stack([frames[i] for i in past], dim=2),
-                WireCondition(condition.channels[:, :, past], condition.visibility[:, past]),
+                condition.frames(past),
                 condition.frames(block),
                 sample_ids,
                 begin,
-                carried,
                 None if guide is None else guide(block),
             )
             frames += list(x0.unbind(2))
         return self.to_image(torch.stack(frames, dim=2))
 
-    def _denoise_block(
+    def _draw_block(
         self,
         past: Tensor,
         past_condition: WireCondition,
         condition: WireCondition,
         sample_ids: Tensor,
         begin: int,
-        carried: dict[str, Tensor],
         guide: X0Guidance | None,
     ) -> Tensor:
-        """Draw one block; ``carried`` keeps the last noise of each purpose for the next."""
-        num_frames = condition.channels.shape[2]
-        level = torch.full((len(sample_ids),), self.history.level, device=self.device)
-        context_noise = self._noise(sample_ids, past.shape[1:], f"context-{begin}")
-        noised_past = noised(past, context_noise, level)
-        context = pack_context(noised_past, past_condition)
-        context_null = pack_context(noised_past, past_condition.null())
-        both = condition.cat(condition.null())
-
-        def network(x_t: Tensor, timesteps: Tensor, with_null: bool) -> Tensor:
-            arguments = [x_t, timesteps, condition, context, level]
-            if with_null:
-                pairs = ((x_t, x_t), (timesteps, timesteps), both, (context, context_null), (level, level))
-                arguments = [torch.cat(pair) if isinstance(pair, tuple) else pair for pair in pairs]
-            output: Tensor = self.network(*arguments)
-            return output
+        def noise(purpose: str, shape: Any) -> Tensor:
+            return sample_noise(self.seed, sample_ids.cpu(), tuple(shape), f"motion-{purpose}").to(self.device)
 
         def clip_noise(purpose: str) -> Tensor:
-            shape = (1, num_frames, *past.shape[-2:])
-            independent = self._noise(sample_ids, shape, f"{purpose}-{begin}")
-            shared = self._noise(sample_ids, (1, *shape[2:]), f"{purpose}-shared")
-            noise = self.consistency.noise(independent, carried.get(purpose), shared)
-            carried[purpose] = noise[:, :, -1]
-            return noise
+            size = past.shape[-2:]
+            independent = noise(f"{purpose}-{begin}", (1, condition.channels.shape[2], *size))
+            return share_coarse(independent, noise(f"{purpose}-shared", (1, *size)))
 
-        return self.sampler.sample(
-            guided_denoiser(network, self.guidance, self.schedule.num_train_timesteps),
+        level = torch.full((len(sample_ids),), self.history.level, device=self.device)
+        context = pack_context(noised(past, noise(f"context-{begin}", past.shape[1:]), level), past_condition)
+        return self.draw(
+            lambda x_t, timesteps: self.network(x_t, timesteps, condition, context, level),
             clip_noise("x_T"),
-            step_noise=lambda step: clip_noise(f"step-{step}"),
-            x0_guidance=guide,
+            condition,
+            lambda step: clip_noise(f"step-{step}"),
+            guide,
         )
 
-    def _noise(self, sample_ids: Tensor, shape: Any, purpose: str) -> Tensor:
-        return sample_noise(self.seed, sample_ids.cpu(), tuple(shape), f"motion-{purpose}").to(self.device)
-
     def predict_step(self, batch: GenerationBatch, batch_idx: int) -> dict[str, Any]:
-        """One clip for each scene of the batch."""
+        """One fresh clip for each scene of the batch."""
         assert batch.scene is not None, "motion prediction reads scenes"
-        clips = self.generate(batch.scene, generation_condition(batch), batch.sample_id)
-        return {"batch": batch, "image": clips}
+        condition = WireCondition.fresh(batch.wire_mask, batch.nearness)
+        return {"batch": batch, "image": self.generate(batch.scene, condition, batch.sample_id)}
 
 
 def noised(

@@ -1,71 +1,79 @@
-"""How a network is told where the wire is, and how plainly it is to be seen."""
+"""What a denoiser is told: where the wire is, where that is known, and which pixels are given."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-CONDITION_CHANNELS = 4
-"""Truncated centreline distance, wire mask, label-known flag, visibility on the wire."""
-
-VISIBILITY_SCALE = 8.0
-"""Contrast-to-noise ratios lie below this; the networks are given the ratio divided by it."""
+CONDITION_CHANNELS = 5
+"""Nearness of the centreline, wire mask, label-known map, background, region."""
 
 
 @dataclass(frozen=True)
 class WireCondition:
-    """What a denoiser is told of the wire in each frame.
+    """The condition of each frame, pixel by pixel.
+
+    The network draws the *region* and is given everything else: a band around a wire (an anchored frame), or the whole
+    frame with nothing given (a fresh one). Within the region the wire mask says where the wire is to be; where the
+    label-known map is 1 and the mask 0, there is no wire; where the map is 0 nobody knows.
 
     Attributes:
-        channels: ``B 4 T H W``: nearness of the centreline in 0..1 (1 on it, 0 at the cutoff distance and beyond),
-            binary wire mask, a flag that is 1 where the label is known, and the visibility over
-            ``VISIBILITY_SCALE`` on the wire's pixels (0 where unknown), since the contrast of a wire is about
-            proportional to it. All are 0 where the label is not known: the *null* condition, on which unlabelled
-            frames train and which classifier-free guidance subtracts.
-        visibility: ``B T``, contrast-to-noise ratio; NaN where unknown.
+        channels: ``B 5 T H W``: nearness of the centreline in 0..1, wire mask, label-known map, background (x0
+            outside the region, 0 within), region.
     """
 
-    channels: Float[Tensor, "B 4 T H W"]
-    visibility: Float[Tensor, "B T"]
+    channels: Float[Tensor, "B 5 T H W"]
 
     @classmethod
     def build(
         cls,
         wire_mask: Float[Tensor, "B 1 T H W"],
         nearness: Float[Tensor, "B 1 T H W"],
-        label_known: Bool[Tensor, "B T"],
-        visibility: Float[Tensor, "B T"],
+        known: Float[Tensor, "B 1 T H W"],
+        x0: Float[Tensor, "B 1 T H W"],
+        region: Float[Tensor, "B 1 T H W"],
     ) -> "WireCondition":
-        """Assemble the condition; frames without a known label get the null condition."""
-        known = label_known[:, None, :, None, None].to(wire_mask.dtype)
-        wire = wire_mask * known
-        visible = wire * (torch.nan_to_num(visibility) / VISIBILITY_SCALE)[:, None, :, None, None]
-        channels = torch.cat([nearness * known, wire, known.expand_as(wire), visible], dim=1)
-        return cls(channels, torch.where(label_known, visibility, torch.nan))
+        """Assemble the condition of frames ``x0`` whose ``region`` is to be drawn."""
+        return cls(torch.cat([nearness * known, wire_mask * known, known, x0 * (1 - region), region], dim=1))
 
-    def null(self) -> "WireCondition":
-        """The condition that says nothing."""
-        return WireCondition(torch.zeros_like(self.channels), torch.full_like(self.visibility, torch.nan))
+    @classmethod
+    def fresh(
+        cls, wire_mask: Float[Tensor, "B 1 T H W"], nearness: Float[Tensor, "B 1 T H W"]
+    ) -> "WireCondition":
+        """Whole frames are to be drawn, with a wire on the mask and nowhere else."""
+        everywhere = torch.ones_like(wire_mask)
+        return cls.build(wire_mask, nearness, everywhere, torch.zeros_like(wire_mask), everywhere)
 
-    def drop(self, dropped: Bool[Tensor, " B"]) -> "WireCondition":
-        """The same condition with some samples made null (mask dropout)."""
-        keep = ~dropped
-        return WireCondition(
-            self.channels * keep[:, None, None, None, None].to(self.channels.dtype),
-            torch.where(keep[:, None], self.visibility, torch.nan),
-        )
+    @property
+    def wire_mask(self) -> Float[Tensor, "B 1 T H W"]:
+        """The wire that is asked for."""
+        return self.channels[:, 1:2]
 
-    def frames(self, frames: slice) -> "WireCondition":
+    @property
+    def background(self) -> Float[Tensor, "B 1 T H W"]:
+        """x0 outside the region, 0 within."""
+        return self.channels[:, 3:4]
+
+    @property
+    def region(self) -> Float[Tensor, "B 1 T H W"]:
+        """1 where the network draws."""
+        return self.channels[:, 4:5]
+
+    def without_wire(self) -> "WireCondition":
+        """The same frames with no wire asked for: "no wire here" wherever the label is known."""
+        channels = self.channels.clone()
+        channels[:, :2] = 0
+        return WireCondition(channels)
+
+    def frames(self, frames: slice | list[int]) -> "WireCondition":
         """The condition of some of the frames."""
-        return replace(self, channels=self.channels[:, :, frames], visibility=self.visibility[:, frames])
+        return WireCondition(self.channels[:, :, frames])
 
     def cat(self, other: "WireCondition") -> "WireCondition":
         """Both conditions, one after the other along the batch."""
-        return WireCondition(
-            torch.cat([self.channels, other.channels]), torch.cat([self.visibility, other.visibility])
-        )
+        return WireCondition(torch.cat([self.channels, other.channels]))
 
 
 class ScalarEmbedding(nn.Module):

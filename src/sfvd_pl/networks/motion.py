@@ -19,8 +19,8 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, scaled_dot_produ
 from sfvd_pl.networks.condition import ScalarEmbedding, WireCondition
 from sfvd_pl.networks.scene import SceneUNet, UNetConfig, check_frame_size
 
-CONTEXT_CHANNELS = 3
-"""Of each context frame: picture, wire mask, label-known flag."""
+CONTEXT_CHANNELS = 2
+"""Of each context frame: picture, wire mask."""
 
 
 class TemporalMixer(nn.Module):
@@ -99,10 +99,8 @@ class MotionUNet(nn.Module):
         self.history = history
         scene = SceneUNet(config)
         self.unet: UNet2DModel = scene.unet
-        self.visibility = scene.visibility
-        embedding_dim = 4 * config.block_out_channels[0]
-        self.context_level = ScalarEmbedding(embedding_dim, scale=1.0, zero_init=True)
-        self.frame_place = ScalarEmbedding(embedding_dim, scale=32.0, zero_init=True)
+        self.context_level = ScalarEmbedding(scene.embedding_dim, scale=1.0, zero_init=True)
+        self.frame_place = ScalarEmbedding(scene.embedding_dim, scale=32.0, zero_init=True)
         self._widen_input()
         channels = list(config.block_out_channels)
         last = len(channels) - 1
@@ -136,7 +134,6 @@ class MotionUNet(nn.Module):
         weight[:, : state["conv_in.weight"].shape[1]] = state["conv_in.weight"]
         state["conv_in.weight"] = weight
         self.unet.load_state_dict(state)
-        self.visibility.load_state_dict(scene.visibility.state_dict())
 
     def forward(
         self,
@@ -173,8 +170,7 @@ class MotionUNet(nn.Module):
         )
         place = torch.arange(1, num_frames + 1, device=x_t.device, dtype=torch.float32)
         embedding = (
-            self.visibility(rearrange(condition.visibility, "b t -> (b t)"))
-            + repeat(self.context_level(context_level), "b d -> (b t) d", t=num_frames)
+            repeat(self.context_level(context_level), "b d -> (b t) d", t=num_frames)
             + repeat(self.frame_place(place), "t d -> (b t) d", b=x_t.shape[0])
         )
         output = self._run(features, repeat(timesteps, "b -> (b t)", t=num_frames), embedding, num_frames)
@@ -207,6 +203,6 @@ class MotionUNet(nn.Module):
 def pack_context(
     frames: Float[Tensor, "B 1 K H W"], condition: WireCondition
 ) -> Float[Tensor, "B KC H W"]:
-    """Context frames as the motion network's input channels: picture, wire mask, label-known flag of each."""
-    stacked = torch.cat([frames, condition.channels[:, 1:3]], dim=1)
+    """Context frames as the motion network's input channels: picture and wire mask of each."""
+    stacked = torch.cat([frames, condition.wire_mask], dim=1)
     return rearrange(stacked, "b c k h w -> b (k c) h w")

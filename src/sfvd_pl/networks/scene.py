@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from sfvd_pl.errors import ConfigError
-from sfvd_pl.networks.condition import (
-    CONDITION_CHANNELS,
-    VISIBILITY_SCALE,
-    ScalarEmbedding,
-    WireCondition,
-)
+from sfvd_pl.networks.condition import CONDITION_CHANNELS, WireCondition
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,6 @@ class UNetConfig:
         layers_per_block: Residual blocks a level.
         unshuffle: Each square of this many pixels a side becomes channels at the input and pixels again at the
             output (a rearrangement, nothing is lost), which divides the cost of the finest level by its square.
-        attention: Self-attention at the coarsest level.
         norm_num_groups: Groups of every group normalisation.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, a third more time.
     """
@@ -36,7 +30,6 @@ class UNetConfig:
     block_out_channels: Sequence[int] = (32, 64, 96)
     layers_per_block: int = 1
     unshuffle: int = 2
-    attention: bool = True
     norm_num_groups: int = 8
     gradient_checkpointing: bool = False
 
@@ -59,7 +52,10 @@ class UNetConfig:
 
 
 def build_unet(config: UNetConfig, in_channels: int, out_channels: int) -> UNet2DModel:
-    """A diffusers U-Net that takes the sum of all scalar conditions as its class embedding."""
+    """A diffusers U-Net, convolutional throughout: it is trained on windows and draws frames of any size.
+
+    Its class embedding takes whatever is to be added to the embedding of the time.
+    """
     levels = len(config.block_out_channels)
     unet: UNet2DModel = UNet2DModel(
         in_channels=in_channels * config.unshuffle**2,
@@ -69,8 +65,7 @@ def build_unet(config: UNetConfig, in_channels: int, out_channels: int) -> UNet2
         down_block_types=("DownBlock2D",) * levels,
         up_block_types=("UpBlock2D",) * levels,
         norm_num_groups=config.norm_num_groups,
-        add_attention=config.attention,
-        attention_head_dim=config.block_out_channels[-1] // 4,
+        add_attention=False,
         class_embed_type="identity",
     )
     if config.gradient_checkpointing:
@@ -91,7 +86,7 @@ def check_frame_size(config: UNetConfig, height: int, width: int) -> None:
 
 
 class SceneUNet(nn.Module):
-    """Denoises one frame given the wire's mask and visibility.
+    """Denoises the region of one frame, given the rest of it and the wire's mask.
 
     Input is the noised frame with the condition's channels behind it; the output is one channel in the
     diffusion's ``prediction_type``.
@@ -104,7 +99,7 @@ class SceneUNet(nn.Module):
         super().__init__()
         self.config = config
         self.unet = build_unet(config, 1 + CONDITION_CHANNELS, 1)
-        self.visibility = ScalarEmbedding(4 * config.block_out_channels[0], scale=VISIBILITY_SCALE)
+        self.embedding_dim = 4 * config.block_out_channels[0]
 
     def forward(
         self, x_t: Float[Tensor, "B 1 H W"], timesteps: Int64[Tensor, " B"], condition: WireCondition
@@ -112,6 +107,6 @@ class SceneUNet(nn.Module):
         """Denoise frames ``x_t``; ``condition`` has T = 1."""
         check_frame_size(self.config, x_t.shape[-2], x_t.shape[-1])
         stacked = torch.cat([x_t, rearrange(condition.channels, "b c 1 h w -> b c h w")], dim=1)
-        embedding = self.visibility(condition.visibility[:, 0])
+        embedding = x_t.new_zeros(len(x_t), self.embedding_dim)
         output = self.unet(pixel_unshuffle(stacked, self.config.unshuffle), timesteps, embedding).sample
         return pixel_shuffle(output, self.config.unshuffle)

@@ -1,0 +1,92 @@
+"""Contrast as a dial: from a pair drawn with one noise, with and without the wire, to a wire as plain as asked.
+
+The pair's ratio is the wire's attenuation and nothing else, ``A = log(y0 / y1)``, since X-rays are attenuated by a
+factor (Beer-Lambert). ``x exp(-g A)`` has the wire's contrast g times, from invisible to plain, on any frame x of the
+same anatomy, so the real frame's own grain can stay beneath the wire.
+"""
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from skimage.morphology import skeletonize
+
+from sfvd_pl.datasets.windows import REGION_RADIUS_PX
+from sfvd_pl.metrics.visibility import clip_visibility, wire_ring
+
+REACH_PX = 2.0
+"""Up to this distance from its mask a wire attenuates in full; from there its attenuation fades to 0 at the region's
+edge, where the pair's noise is all that is left."""
+LEAST_CONTRAST, MOST_CONTRAST = 0.02, 20.0
+"""Powers between which the requested visibility is looked for."""
+BISECTIONS = 14
+
+
+def attenuation(
+    with_wire: Float[np.ndarray, "T H W"],
+    without_wire: Float[np.ndarray, "T H W"],
+    wire_mask: NDArray[np.generic],
+) -> Float[np.ndarray, "T H W"]:
+    """``log(without / with)`` near the wire, 0 from ``REGION_RADIUS_PX`` on.
+
+    Args:
+        with_wire: Detector signal in 0..1 drawn with the wire.
+        without_wire: The same drawn without it.
+        wire_mask: ``T H W``, where the wire was asked for.
+    """
+    ratio = np.log(np.maximum(without_wire, 1e-3) / np.maximum(with_wire, 1e-3))
+    fade = np.zeros(ratio.shape, np.float32)
+    for frame, wire in enumerate(wire_mask):
+        if wire.any():
+            distance = distance_transform_edt(wire == 0)
+            fade[frame] = np.clip((REGION_RADIUS_PX - distance) / (REGION_RADIUS_PX - REACH_PX), 0.0, 1.0)
+    return np.asarray(ratio * fade, np.float32)
+
+
+def contrast_for(
+    base: Float[np.ndarray, "T H W"],
+    attenuated: Float[np.ndarray, "T H W"],
+    wire_mask: NDArray[np.generic],
+    visibility: float,
+) -> float:
+    """The power g at which the clip's visibility (median CNR of its frames) is what is asked, by bisection.
+
+    A background that is itself dark or bright along the wire may put the request out of reach; then it is the least or
+    the greatest power tried.
+    """
+    low, high = np.log(LEAST_CONTRAST), np.log(MOST_CONTRAST)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        reached = clip_median(clip_visibility(base * np.exp(-np.exp(middle) * attenuated), wire_mask))
+        low, high = (middle, high) if not reached >= visibility else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def attenuation_cnr(
+    base: Float[np.ndarray, "T H W"], attenuated: Float[np.ndarray, "T H W"], wire_mask: NDArray[np.generic]
+) -> float:
+    """How far the drawn wire stands out of the noise: the signal it takes away along its mask over the deviation of the
+    ring around it, median over frames. What the background does along the wire plays no part in it."""
+    values = []
+    for frame, drop, wire in zip(base, base - base * np.exp(-attenuated), wire_mask > 0, strict=True):
+        around = frame[wire_ring(wire)]
+        if wire.any() and around.size and around.std() > 0:
+            values.append(float(drop[wire].mean() / around.std()))
+    return float(np.median(values)) if values else float("nan")
+
+
+def drawn_share(attenuated: Float[np.ndarray, "T H W"], wire_mask: NDArray[np.generic]) -> float:
+    """Share of the centreline along which a wire was drawn: where the attenuation, smoothed as an eye would, is at
+    least a third of its median along the wire; mean over frames."""
+    shares = []
+    for drop, wire in zip(attenuated, wire_mask > 0, strict=True):
+        if wire.any():
+            along = gaussian_filter(drop, 2.0)[skeletonize(wire)]
+            shares.append(float((along > max(float(np.median(along)), 0.0) / 3).mean()))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def clip_median(visibility: NDArray[np.floating]) -> float:
+    """Median over the frames where it could be measured; NaN where it could in none."""
+    known = visibility[np.isfinite(visibility)]
+    return float(np.median(known)) if known.size else float("nan")
