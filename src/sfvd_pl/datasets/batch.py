@@ -102,7 +102,7 @@ class GenerationBatch(Batch):
         visibility: ``B``, requested contrast-to-noise ratio.
         segmentation_scale: ``B``, strength of the segmentation guidance, 0 is none.
         sample_id: ``B``.
-        origin: Where each mask sequence comes from: ``repaired`` or ``simulated``.
+        origin: Where each mask sequence comes from: ``labelled``, ``simulated`` or ``vessel``.
         mask_source: Name of the clip, or seed of the simulator.
         scene: ``B 1 H W``, first frame in 0..1 to start from; None to draw one.
     """
