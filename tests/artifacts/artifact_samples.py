@@ -57,7 +57,15 @@ def generated(ids: list[int]) -> Columns:
         "clips/requested_visibility": np.linspace(0, 3, len(ids), dtype=np.float32),
         "clips/mask_origin": ["simulated"] * len(ids),
         "clips/mask_source": [str(i) for i in ids],
+        "clips/height": np.full(len(ids), 12),
+        "clips/width": np.full(len(ids), 10),
     }
+
+
+def unknown(columns: Columns) -> np.ndarray:
+    """The row below each wire."""
+    masks = columns["frames/wire_mask"]
+    return np.roll(masks, 1, axis=1) & ~masks & 1
 
 
 def columns_of(kind: Kind, *, seed: int = 0, lengths: list[int] | None = None) -> Columns:
@@ -68,6 +76,7 @@ def columns_of(kind: Kind, *, seed: int = 0, lengths: list[int] | None = None) -
     columns = filmed(rng, lengths)
     if kind == Kind.SOURCE:
         columns |= {
+            "frames/ignore": unknown(columns),
             "clips/split": ["train", "val", "test"][:n_clips],
             "clips/labelled": np.ones(n_clips, dtype=bool),
             "clips/fps": np.array([15, np.nan, 7.5][:n_clips], dtype=np.float32),
@@ -100,9 +109,14 @@ def columns_of(kind: Kind, *, seed: int = 0, lengths: list[int] | None = None) -
     if kind == Kind.SYNTHETIC:
         columns |= {
             "clips/measured_visibility": np.full(n_clips, np.nan, dtype=np.float32),
-            "clips/guidance_scale": np.ones(n_clips, dtype=np.float32),
             "clips/segmentation_scale": np.linspace(-1, 1, n_clips, dtype=np.float32),
-            "clips/scene_origin": ["fresh"] * n_clips,
+            "frames/ignore": unknown(columns),
+            "clips/background": ["", *["p1/run"] * (n_clips - 1)],
+            "clips/background_patient": ["", *["p1"] * (n_clips - 1)],
+            "clips/background_start": np.arange(n_clips),
+            "clips/contrast": np.linspace(0.5, 2, n_clips, dtype=np.float32),
+            "clips/attenuation_cnr": np.full(n_clips, np.nan, dtype=np.float32),
+            "clips/hard": np.arange(n_clips) > 1,
             "clips/gate_dice": np.linspace(0, 1, n_clips, dtype=np.float32),
             "clips/accepted": np.arange(n_clips) > 0,
             "clips/reject_reason": ["wire not found", *[""] * (n_clips - 1)],

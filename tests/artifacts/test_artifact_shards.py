@@ -115,9 +115,9 @@ def test_columns_known_only_later_come_with_the_merge(tmp_path: Path) -> None:
     assert not (tmp_path / "out.h5").exists()
     extra = {key: full[key] for key in GATE}
     assert content_hash(shards.merge(tmp_path / "out.h5", ids, extra=extra)) == whole(tmp_path, ids)
-    replaced = extra | {"clips/guidance_scale": np.array([2.0, 3.0, 4.0], dtype=np.float32)}
+    replaced = extra | {"clips/contrast": np.array([2.0, 3.0, 4.0], dtype=np.float32)}
     out = shards.merge(tmp_path / "out.h5", ids, extra=replaced, overwrite=True)
-    assert Artifact.open(out).column("clips/guidance_scale").tolist() == [2, 3, 4]
+    assert Artifact.open(out).column("clips/contrast").tolist() == [2, 3, 4]
 
 
 @pytest.mark.parametrize("key", ["clips/start", "clips/sample_id", "frames/visibility", "clips/other"])
@@ -277,7 +277,7 @@ def test_masks_follow_their_clips_when_the_order_changes(tmp_path: Path) -> None
     ids = [0, 1, 2]
     columns = batch(ids)
     masks = wire_masks(np.random.default_rng(5), int(columns["clips/length"].sum()))
-    shards.write(ids, columns | {"frames/wire_mask": masks})
+    shards.write(ids, columns | {"frames/wire_mask": masks, "frames/ignore": 1 - masks})
     merged = Artifact.open(shards.merge(tmp_path / "out.h5", [2, 0, 1]))
     edges = np.cumsum([0, *columns["clips/length"]])
     for row, sample_id in enumerate((2, 0, 1)):

@@ -30,7 +30,7 @@ def test_every_column_comes_back_as_it_was_written(tmp_path: Path, kind: Kind) -
 
 def test_what_it_says_of_itself(source: Path) -> None:
     artifact = Artifact.open(source)
-    assert (artifact.kind, artifact.schema_version, artifact.seed) == (Kind.SOURCE, 2, 7)
+    assert (artifact.kind, artifact.schema_version, artifact.seed) == (Kind.SOURCE, 3, 7)
     assert (artifact.n_clips, artifact.n_frames, artifact.frame_shape) == (3, 12, (12, 10))
     assert artifact.config == {"steps": 3, "scale": 0.5}
     assert artifact.parents == {"source": "a" * 64}

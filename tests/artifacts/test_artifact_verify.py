@@ -109,6 +109,10 @@ RULES: list[tuple[dict[str, Any], str]] = [
         "frames/wire_mask: expected an empty mask where annotated is false",
     ),
     (
+        {"frames/ignore": GOOD["frames/wire_mask"] * (np.arange(12) == 7)[:, None, None]},
+        "frames/ignore: expected 0 on the wire; found wire pixels that are ignored in row 7",
+    ),
+    (
         {
             "frames/annotated": np.arange(12) > 2,
             "frames/wire_mask": GOOD["frames/wire_mask"] * (np.arange(12) > 2)[:, None, None],
@@ -181,6 +185,12 @@ def test_a_probability_outside_0_to_1_is_found(tmp_path: Path, value: float) -> 
         ),
         (Kind.SYNTHETIC, {"clips/accepted": [True] * 3}, "clips/reject_reason: expected a reason exactly"),
         (Kind.SYNTHETIC, {"clips/reject_reason": [""] * 3}, "found otherwise in row 0"),
+        (
+            Kind.SYNTHETIC,
+            {"clips/height": [12, 11, 12], "frames/wire_mask": np.zeros((12, 12, 10), np.uint8)},
+            "frames/ignore: expected 1 beyond 11 rows and 10 columns in the clip of row 3",
+        ),
+        (Kind.SCENES, {"clips/width": [10, 11, 10]}, "clips/width: expected at most the frames' 10; found 11"),
         (Kind.SEGMENTATION, {"arms/name": ["a", "a"]}, "arms/name: expected no repeats"),
     ],
 )

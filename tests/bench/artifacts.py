@@ -40,4 +40,6 @@ def write_motions(path: Path, frames: int, side: int) -> Path:
         writer.write("clips/requested_visibility", np.full(clips, 2, np.float32))
         writer.write("clips/mask_origin", ["simulated"] * clips)
         writer.write("clips/mask_source", [str(k) for k in range(clips)])
+        writer.write("clips/height", np.full(clips, side))
+        writer.write("clips/width", np.full(clips, side))
     return path

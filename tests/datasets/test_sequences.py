@@ -35,7 +35,7 @@ def test_simulated_share(source: Path, share: float, low: int, high: int) -> Non
     bank = _bank(source, simulated_share=share)
     origins = [bank.sequence(i).origin for i in range(32)]
     assert low <= origins.count("simulated") <= high
-    assert set(origins) <= {"simulated", "repaired"}
+    assert set(origins) <= {"simulated", "labelled"}
 
 
 def test_every_frame_of_every_sequence_shows_enough_wire(source: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_window_that_loses_the_wire_is_not_taken(source: Path) -> None:
 
 
 def test_masks_come_from_labelled_training_clips_only(source: Path) -> None:
-    """Each repaired sequence is found in the clip it names, which is labelled and of a training patient."""
+    """Each labelled sequence is found in the clip it names, which is labelled and of a training patient."""
     artifact = Artifact.open(source, Kind.SOURCE)
     names = [str(name) for name in artifact.column("clips/name")]
     bank = _bank(source, simulated_share=0.0)

@@ -136,7 +136,7 @@ def test_synthetic_clips_of_one_mask_source_stay_together(synthetic: Artifact, t
 
 def test_masks_of_one_patient_stay_together_however_deep_the_runs_lie(synthetic: Artifact, tmp_path: Path) -> None:
     sources = {"clips__mask_source": np.array(["p1/study-1/a", "p1/study-2/a", "p2/a"], object),
-               "clips__mask_origin": np.array(["repaired"] * 3, object)}  # fmt: skip
+               "clips__mask_origin": np.array(["labelled"] * 3, object)}  # fmt: skip
     made = Artifact.open(rewritten(synthetic.path, tmp_path / "s.h5", **sources))
     assert [read_item(made, row).group for row in range(3)] == ["p1", "p1", "p2"]
 

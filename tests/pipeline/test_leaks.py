@@ -147,8 +147,8 @@ def test_a_mask_sequence_of_a_held_out_patient_is_found_without_the_list_of_pati
     columns = Artifact.open(source).column
     clip = next(str(n) for n, p in zip(columns("clips/name"), columns("clips/patient"), strict=True) if p == victim)
     clean = write_synthetic(tmp_path / "clean.h5", source)
-    origin = np.array(["simulated"] * 5 + ["repaired"], object)
-    for name, masks in (("simulated", ["simulated"] * 6), ("repaired", origin)):
+    origin = np.array(["simulated"] * 5 + ["labelled"], object)
+    for name, masks in (("simulated", ["simulated"] * 6), ("labelled", origin)):
         sources = np.array(["0"] * 5 + [clip], object)
         path = rewritten(
             clean,
@@ -163,6 +163,19 @@ def test_a_mask_sequence_of_a_held_out_patient_is_found_without_the_list_of_pati
         with pytest.raises(LeakError) as caught:
             fit(segmentation_module(), data, tmp_path, max_steps=1, limit_val_batches=0)
         _refused_with(caught.value, [victim])
+
+
+def test_a_held_out_patient_who_is_shown_is_found_without_the_list_of_patients(source: Path, tmp_path: Path) -> None:
+    """A test patient's clip is the background of one synthetic clip; the list of patients is clean."""
+    victim = sorted(patients_of(source, "test"))[0]
+    shown = rewritten(
+        write_synthetic(tmp_path / "clean.h5", source),
+        tmp_path / "shown.h5",
+        clips__background_patient=np.array([""] * 5 + [victim], object),
+    )
+    with pytest.raises(LeakError) as caught:
+        segmentation_data(source, synthetic=shown, mix=MixConfig("synthetic")).train_dataloader()
+    _refused_with(caught.value, [victim])
 
 
 def test_synthetic_clips_that_do_not_say_whom_they_were_learned_from_are_refused(source: Path, tmp_path: Path) -> None:

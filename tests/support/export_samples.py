@@ -62,6 +62,6 @@ def generated_artifact(folder: Path, kind: Kind) -> Path:
     columns = columns_of(kind)
     if "clips/mask_origin" in columns:
         columns |= {"clips/name": [f"synthetic/{i:06d}" for i in range(3)], "clips/patient": ["synthetic"] * 3}
-        columns["clips/mask_origin"] = ["simulated", "repaired", "repaired"]
+        columns["clips/mask_origin"] = ["simulated", "labelled", "labelled"]
         columns["clips/mask_source"] = ["17", "p1/a", "p2/a"]
     return write_artifact(folder / f"{kind}.h5", kind, columns)

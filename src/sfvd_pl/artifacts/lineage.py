@@ -12,13 +12,20 @@ from sfvd_pl.errors import ArtifactError, LeakError
 
 
 def mask_patients(artifact: Artifact, among: Iterable[str]) -> set[str]:
-    """Those of some patients whose real mask sequences drove a generated clip of the artifact.
+    """Those of some patients whose real clips gave a generated clip of the artifact its masks.
 
-    A clip is named ``<patient>/<run>``, and ``clips/mask_source`` names the clip that a re-paired sequence is from.
+    A clip is named ``<patient>/<run>``, and ``clips/mask_source`` names the clip that a sequence is from.
     """
     columns = (artifact.column("clips/mask_origin"), artifact.column("clips/mask_source"))
-    clips = {str(source) for origin, source in zip(*columns, strict=True) if origin == "repaired"}
+    clips = {str(source) for origin, source in zip(*columns, strict=True) if origin != "simulated"}
     return {patient for patient in among if any(clip.startswith(f"{patient}/") for clip in clips)}
+
+
+def shown_patients(artifact: Artifact) -> set[str]:
+    """Patients whose real clips an artifact's generated clips show around the wire."""
+    if "clips/background_patient" not in artifact.keys:
+        return set()
+    return set(map(str, artifact.column("clips/background_patient"))) - {""}
 
 
 def refuse_seen(
@@ -58,13 +65,15 @@ def refuse_seen(
 
 
 def refuse_seen_by(artifact: Artifact, unseen: Iterable[str], *, what: str) -> None:
-    """Refuse a generated artifact that unseen patients went into: through a model, or as the source of a mask sequence.
+    """Refuse a generated artifact that unseen patients went into: through a model, as the source
+    of a mask sequence, or as a background.
 
     Raises:
         LeakError: As :func:`refuse_seen`.
     """
     unseen = set(unseen)
-    learned = {*artifact.patients, *mask_patients(artifact, unseen)} if artifact.patients else set()
+    learned = {*artifact.patients, *mask_patients(artifact, unseen), *shown_patients(artifact)}
+    learned = learned if artifact.patients else set()
     refuse_seen(learned, unseen, what=what, file=artifact.path)
 
 

@@ -85,8 +85,11 @@ def check_table(kind: Kind, columns: Mapping[str, Array], dims: Mapping[str, int
         problems += _check_unique(key, columns)
     if "clips/start" in columns and "clips/length" in columns:
         problems += _check_tiling(columns["clips/start"], columns["clips/length"], dims.get("N", 0))
+    for key, axis in (("clips/height", "H"), ("clips/width", "W")):
+        if key in columns and (columns[key] > dims[axis]).any():
+            problems.append(f"{key}: expected at most the frames' {dims[axis]}; found {columns[key].max()}")
     if kind == Kind.SOURCE:
-        problems += _check_source(columns, dims)
+        problems += _check_source(columns)
     if "clips/accepted" in columns and "clips/reject_reason" in columns:
         silent = np.asarray(columns["clips/accepted"], bool) != (columns["clips/reject_reason"] == "")
         if silent.any():
@@ -124,7 +127,7 @@ def _check_tiling(start: Array, length: Array, n_frames: int) -> list[str]:
     return []
 
 
-def _check_source(columns: Mapping[str, Array], dims: Mapping[str, int]) -> list[str]:
+def _check_source(columns: Mapping[str, Array]) -> list[str]:
     problems = []
     part_of: dict[str, str] = {}
     for patient, part in zip(columns["clips/patient"], columns["clips/split"], strict=True):
@@ -135,9 +138,6 @@ def _check_source(columns: Mapping[str, Array], dims: Mapping[str, int]) -> list
                 f"clips/split: expected all clips of a patient in one part; found {patient} in "
                 f"{part_of[patient]} and {part}"
             )
-    for key, axis in (("clips/height", "H"), ("clips/width", "W")):
-        if (columns[key] > dims[axis]).any():
-            problems.append(f"{key}: expected at most the frames' {dims[axis]}; found {columns[key].max()}")
     annotated = columns["frames/annotated"]
     for row in np.flatnonzero(columns["clips/labelled"]):
         first = int(columns["clips/start"][row])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-SCHEMA_VERSION: int = 2
+SCHEMA_VERSION: int = 3
 """Raised whenever a column changes its name, dtype, axes, unit or meaning."""
 
 AXES: dict[str, str] = {
@@ -122,6 +122,15 @@ _WIRE_MASK = Column(
     False,
     "1 on the wire, 0 elsewhere; all 0 where the frame isn't annotated.",
 )
+_IGNORE = Column(
+    "frames/ignore",
+    "uint8",
+    _PICTURE,
+    "1",
+    (0, 1),
+    False,
+    "1 where nobody knows whether there is a wire: such pixels count in no loss, measure or gate; never 1 on the wire.",
+)
 _ANNOTATED = Column(
     "frames/annotated", "bool", ("N",), "1", None, False, "Whether a wire mask exists for this frame."
 )
@@ -156,6 +165,26 @@ _CLIP_TABLE = (
         "First row of the clip in the frames table.",
     ),
     Column("clips/length", "int64", ("M",), "frame", (1, _INFINITY), False, "Number of frames of the clip."),
+)
+_EXTENT = (
+    Column(
+        "clips/height",
+        "int64",
+        ("M",),
+        "pixel",
+        (1, _INFINITY),
+        False,
+        "Rows that hold picture; below them the frame repeats its last row.",
+    ),
+    Column(
+        "clips/width",
+        "int64",
+        ("M",),
+        "pixel",
+        (1, _INFINITY),
+        False,
+        "Columns that hold picture; right of them the frame repeats its last column.",
+    ),
 )
 _FILMED = (_IMAGE, _WIRE_MASK, _ANNOTATED, _VISIBILITY, *_CLIP_TABLE)
 
@@ -194,8 +223,9 @@ _GENERATED = (
         "1",
         None,
         False,
-        "Where the mask sequence came from: a training clip (re-paired with a new scene) or the simulator.",
-        ("repaired", "simulated"),
+        "Where the mask sequence came from: a labelled training clip, the simulator's free course, or a visible "
+        "course of the clip's background.",
+        ("labelled", "simulated", "vessel"),
     ),
     Column(
         "clips/mask_source",
@@ -206,9 +236,12 @@ _GENERATED = (
         False,
         "Name of the clip whose masks were used, or the simulator's seed.",
     ),
+    *_EXTENT,
 )
 
 _SOURCE_ONLY = (
+    _IGNORE,
+    *_EXTENT,
     Column(
         "clips/split",
         "str",
@@ -238,24 +271,6 @@ _SOURCE_ONLY = (
         (1e-4, _INFINITY),
         True,
         "Distance between the centres of neighbouring source pixels; NaN where unknown.",
-    ),
-    Column(
-        "clips/height",
-        "int64",
-        ("M",),
-        "pixel",
-        (1, _INFINITY),
-        False,
-        "Rows that hold picture; below them the frame repeats its last row.",
-    ),
-    Column(
-        "clips/width",
-        "int64",
-        ("M",),
-        "pixel",
-        (1, _INFINITY),
-        False,
-        "Columns that hold picture; right of them the frame repeats its last column.",
     ),
     Column(
         "clips/affine",
@@ -342,6 +357,7 @@ _SCENES_ONLY = (
 )
 
 _SYNTHETIC_ONLY = (
+    _IGNORE,
     Column(
         "clips/measured_visibility",
         "float32",
@@ -350,15 +366,6 @@ _SYNTHETIC_ONLY = (
         None,
         True,
         "Median over the frames of the wire's contrast-to-noise ratio; NaN where it can't be measured.",
-    ),
-    Column(
-        "clips/guidance_scale",
-        "float32",
-        ("M",),
-        "1",
-        None,
-        False,
-        "Scale of classifier-free guidance on the mask; 1 is none.",
     ),
     Column(
         "clips/segmentation_scale",
@@ -370,14 +377,59 @@ _SYNTHETIC_ONLY = (
         "Scale of segmentation guidance: above 0 a clearer wire, below 0 a fainter one, 0 none.",
     ),
     Column(
-        "clips/scene_origin",
+        "clips/background",
         "str",
         ("M",),
         "1",
         None,
         False,
-        "Whether the first frame was drawn anew or taken from a scenes artifact.",
-        ("fresh", "scenes"),
+        "Name of the real clip that is shown around the wire; empty where the whole picture was generated.",
+    ),
+    Column(
+        "clips/background_patient",
+        "str",
+        ("M",),
+        "1",
+        None,
+        False,
+        "Patient who is shown; empty where the whole picture was generated.",
+    ),
+    Column(
+        "clips/background_start",
+        "int64",
+        ("M",),
+        "frame",
+        (0, _INFINITY),
+        False,
+        "First frame of the background that is shown; 0 where the whole picture was generated.",
+    ),
+    Column(
+        "clips/contrast",
+        "float32",
+        ("M",),
+        "1",
+        (0, _INFINITY),
+        False,
+        "Power of the wire's attenuation: 1 as generated, below 1 fainter, above 1 plainer.",
+    ),
+    Column(
+        "clips/attenuation_cnr",
+        "float32",
+        ("M",),
+        "1",
+        None,
+        True,
+        "Drop of the signal by the drawn wire along its mask over the local noise, median over the frames; NaN where "
+        "it can't be measured.",
+    ),
+    Column(
+        "clips/hard",
+        "bool",
+        ("M",),
+        "1",
+        None,
+        False,
+        "Whether the clip was chosen because the guide fails on it.",
     ),
     Column(
         "clips/gate_dice",
@@ -386,7 +438,8 @@ _SYNTHETIC_ONLY = (
         "1",
         (0, 1),
         True,
-        "Dice of an independent segmenter against the driving masks, mean over frames; NaN where undefined.",
+        "Dice of an independent segmenter against the driving masks, mean over frames; NaN where undefined or where no "
+        "independent segmenter could be trained.",
     ),
     Column(
         "clips/accepted",

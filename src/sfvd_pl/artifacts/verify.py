@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from sfvd_pl.artifacts.hashing import ColumnDigest
+from sfvd_pl.artifacts.layout import unpack
 from sfvd_pl.artifacts.parents import check_parents
 from sfvd_pl.artifacts.provenance import config_hash
 from sfvd_pl.artifacts.rules import Array, check_table, check_values
-from sfvd_pl.artifacts.schema import Column
+from sfvd_pl.artifacts.schema import Column, Kind
 from sfvd_pl.artifacts.store import Artifact
 from sfvd_pl.errors import ArtifactError
 
@@ -82,11 +83,11 @@ def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) ->
         problems += _check_digest(artifact, key, ColumnDigest(), values)
     problems += check_table(artifact.kind, tables, artifact.dims)
     if deep:
-        problems += _check_all_pictures(artifact, tables.get("frames/annotated"), progress)
+        problems += _check_all_pictures(artifact, tables, progress)
     return problems
 
 
-def _check_all_pictures(artifact: Artifact, annotated: Array | None, progress: bool) -> list[str]:
+def _check_all_pictures(artifact: Artifact, tables: Mapping[str, Array], progress: bool) -> list[str]:
     """Read every column of pictures, side by side."""
     columns = [artifact.schema.by_key[key] for key in artifact.keys if artifact.schema.by_key[key].streamed]
     size, lock = sum(_stored_bytes(artifact, column) for column in columns), Lock()
@@ -98,7 +99,7 @@ def _check_all_pictures(artifact: Artifact, annotated: Array | None, progress: b
                 bar.update(count)
 
         with ThreadPoolExecutor(max(1, len(columns))) as pool:
-            found = pool.map(lambda column: _check_pictures(artifact, column, annotated, report), columns)
+            found = pool.map(lambda column: _check_pictures(artifact, column, tables, report), columns)
             return [problem for problems in found for problem in problems]
 
 
@@ -140,7 +141,7 @@ def _compare_digest(artifact: Artifact, key: str, digest: ColumnDigest) -> list[
 
 
 def _check_pictures(
-    artifact: Artifact, column: Column, annotated: Array | None, report: Callable[[int], None]
+    artifact: Artifact, column: Column, tables: Mapping[str, Array], report: Callable[[int], None]
 ) -> list[str]:
     """Walk through a column of pictures once; a second thread hashes a block while the next one is read."""
     digest = ColumnDigest()
@@ -153,8 +154,10 @@ def _check_pictures(
             hashed = pool.submit(digest.update, block)
             if not problems and column.packed:
                 problems += _check_packed(column, block, artifact.facts[column.key].shape[-1], first)
-                if column.key == "frames/wire_mask" and annotated is not None:
-                    problems += _check_annotated(block, annotated[first : first + len(block)], first)
+                if column.key == "frames/wire_mask" and "frames/annotated" in tables:
+                    problems += _check_annotated(block, tables["frames/annotated"][first : first + len(block)], first)
+                if column.key == "frames/ignore":
+                    problems += _check_ignore(artifact, block, tables, first)
             elif not problems:
                 problems += check_values(column, block, artifact.intensity_max, first)
             report(block.nbytes)
@@ -178,3 +181,20 @@ def _check_annotated(masks: Array, annotated: Array, first: int) -> list[str]:
         return []
     row = first + int(drawn[0])
     return [f"frames/wire_mask: expected an empty mask where annotated is false; found pixels in row {row}"]
+
+
+def _check_ignore(artifact: Artifact, stored: Array, tables: Mapping[str, Array], first: int) -> list[str]:
+    """A wire pixel is never ignored; what lies beyond a synthetic clip's own size always is."""
+    ignore = unpack(artifact.schema.by_key["frames/ignore"], stored, artifact.frame_shape[1])
+    both = (ignore & artifact.rows("frames/wire_mask", first, first + len(ignore))).any(axis=(1, 2))
+    if both.any():
+        row = first + int(np.argmax(both))
+        return [f"frames/ignore: expected 0 on the wire; found wire pixels that are ignored in row {row}"]
+    sizes = ("clips/start", "clips/length", "clips/height", "clips/width")
+    if artifact.kind != Kind.SYNTHETIC or not all(key in tables for key in sizes):
+        return []
+    for start, length, height, width in zip(*(tables[key] for key in sizes), strict=True):
+        rows = slice(max(start - first, 0), max(start + length - first, 0))
+        if not (ignore[rows, height:].all() and ignore[rows, :, width:].all()):
+            return [f"frames/ignore: expected 1 beyond {height} rows and {width} columns in the clip of row {start}"]
+    return []

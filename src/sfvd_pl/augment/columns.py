@@ -34,6 +34,8 @@ def identity_columns(batch: GenerationBatch, seed: int) -> Columns:
         "clips/requested_visibility": batch.visibility.float().cpu().numpy(),
         "clips/mask_origin": list(batch.origin),
         "clips/mask_source": list(batch.mask_source),
+        "clips/height": np.full(len(ids), batch.wire_mask.shape[3], np.int64),
+        "clips/width": np.full(len(ids), batch.wire_mask.shape[4], np.int64),
     }
 
 
@@ -85,12 +87,21 @@ def synthetic_columns(
         image: What came of it.
         seed: Of the run.
         intensity_max: Depth of the pixels.
-        facts: Columns that only the caller knows: scales, origin of the scene, the gate's verdict.
+        facts: Columns that only the caller knows: background, contrast, the gate's verdict. One of them may replace
+            a column of a fresh clip: nothing ignored, no background, contrast 1, not chosen for being hard.
     """
     columns = clip_columns(batch, image, seed, intensity_max)
     visibility = np.asarray(columns["frames/visibility"]).reshape(len(batch.sample_id), -1)
+    clips = len(batch.sample_id)
     return {
         **columns,
+        "frames/ignore": np.zeros_like(columns["frames/wire_mask"]),
+        "clips/background": [""] * clips,
+        "clips/background_patient": [""] * clips,
+        "clips/background_start": np.zeros(clips, np.int64),
+        "clips/contrast": np.ones(clips, np.float32),
+        "clips/attenuation_cnr": np.full(clips, np.nan, np.float32),
+        "clips/hard": np.zeros(clips, np.bool_),
         "clips/measured_visibility": median_visibility(visibility),
         "clips/segmentation_scale": batch.segmentation_scale.float().cpu().numpy(),
         **facts,

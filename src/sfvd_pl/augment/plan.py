@@ -55,7 +55,7 @@ class PlannedClip:
         scene_row: Row of the scenes artifact to start from; -1 draws a scene.
         requested_visibility: Contrast-to-noise ratio asked for.
         segmentation_scale: Strength of the segmentation guidance; positive makes the wire clearer.
-        mask_origin: ``repaired`` or ``simulated``.
+        mask_origin: ``labelled``, ``simulated`` or ``vessel``.
         mask_source: Name of the clip, or seed of the simulator.
     """
 

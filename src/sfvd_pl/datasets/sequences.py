@@ -61,7 +61,7 @@ class MaskSequence:
 
     Attributes:
         wire_mask: ``T H W``, 0 or 1.
-        origin: ``repaired`` or ``simulated``.
+        origin: ``labelled``, ``simulated`` or ``vessel``.
         mask_source: Name of the clip, or seed of the simulator.
         visibility: Requested contrast-to-noise ratio.
     """
@@ -145,7 +145,7 @@ class SequenceBank:
             repaired = self._repaired(rng)
         if repaired is not None:
             wire_mask, clip = repaired
-            return MaskSequence(wire_mask, "repaired", str(self.index.name[clip]), visibility)
+            return MaskSequence(wire_mask, "labelled", str(self.index.name[clip]), visibility)
         wire_seed = int(rng.integers(2**31))
         size = self.config.window
         wire_mask = simulate_wire_masks(

@@ -141,5 +141,5 @@ def _generated(artifact: Artifact, row: int) -> Item:
         spacing_mm=math.nan,
         intensity_max=artifact.intensity_max,
     )
-    group = source.partition("/")[0] if origin == "repaired" and "/" in source else name
+    group = source.partition("/")[0] if origin != "simulated" and "/" in source else name
     return Item(clip, "", group, labelled=True, generated=True)

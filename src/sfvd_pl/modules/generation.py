@@ -121,8 +121,6 @@ class ClipGenerator(pl.LightningModule):
         )
         reasons = self.gate.reasons(clip_dice, visibility)
         facts = {
-            "clips/guidance_scale": np.full(len(reasons), self.motion.guidance.guidance_scale, np.float32),
-            "clips/scene_origin": ["fresh" if batch.scene is None else "scenes"] * len(reasons),
             "clips/gate_dice": clip_dice,
             "clips/accepted": np.array([not reason for reason in reasons]),
             "clips/reject_reason": reasons,

@@ -108,7 +108,7 @@ def _generated(artifact: Artifact) -> list[str]:
         groups = {"accepted": accepted, "rejected": ~accepted}
     else:
         origin = column("clips/mask_origin")
-        groups = {f"{name} masks": origin == name for name in ("repaired", "simulated")}
+        groups = {f"{name} masks": origin == name for name in ("labelled", "simulated", "vessel")}
     numbers = [
         (label, column(f"clips/{key}"))
         for label, key in (

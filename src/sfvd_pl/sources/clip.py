@@ -36,6 +36,7 @@ class Clip:
             where the source holds integers. A negative scale: the pictures were inverted to make the wire dark.
         angles_deg: C-arm angles, primary (LAO positive) and secondary (cranial positive), degrees, NaN unknown.
         affine: Rows of the 2x3 matrix that maps a pixel (x, y, 1) of ``image`` to the pixel (x, y) of the source.
+        ignore: (T, H, W) uint8, 1 where nobody knows whether there is a wire, never on the wire; None is nowhere.
 
     Raises:
         SourceError: A shape, type or value breaks the description above.
@@ -55,6 +56,7 @@ class Clip:
     source_offset: float = 0.0
     angles_deg: tuple[float, float] = (math.nan, math.nan)
     affine: tuple[tuple[float, float, float], tuple[float, float, float]] = IDENTITY
+    ignore: npt.NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         """Check every field; a clip that exists is sound."""

@@ -287,6 +287,8 @@ class _Table:
             part = slice(begin, begin + block)
             writer.append("frames/image", np.pad(clip.image[part], padding, mode="edge"))
             writer.append("frames/wire_mask", np.pad(clip.wire_mask[part], padding))
+            ignore = np.zeros_like(clip.wire_mask[part]) if clip.ignore is None else clip.ignore[part]
+            writer.append("frames/ignore", np.pad(ignore, padding))
         writer.append("frames/annotated", clip.annotated)
         writer.append("frames/visibility", seen.astype(np.float32))
         self.clips.append(_ClipRow(clip, seen.astype(np.float32)))

@@ -69,7 +69,7 @@ def as_synthetic(path: Path, source: Path, clips: Sequence[MeasuredClip], driven
     }
     if driven:
         changes["clips__mask_source"] = np.array([driven] * len(clips), object)
-        changes["clips__mask_origin"] = np.array(["repaired"] * len(clips), object)
+        changes["clips__mask_origin"] = np.array(["labelled"] * len(clips), object)
     return rewritten(plain, path, **changes)
 
 
