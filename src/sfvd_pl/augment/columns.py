@@ -1,18 +1,39 @@
 """Generated pictures as columns of an artifact."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from sfvd_pl.augment.dial import clip_median
+from sfvd_pl.augment.plan import Plan, PlannedClip
 from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.metrics.visibility import clip_visibility
 
 SYNTHETIC_PATIENT = "synthetic"
 Columns = dict[str, NDArray[np.generic] | list[str]]
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """What came of a planned clip.
+
+    Attributes:
+        pixels: ``T H W``, integers of the source's depth.
+        contrast: Power of the attenuation.
+        attenuation_cnr: How far the drawn wire stands out of the noise.
+        gate_dice: Mean Dice of the second segmenter; NaN where there is none.
+        reject_reason: The gate's; empty where the clip is accepted.
+    """
+
+    pixels: NDArray[np.generic]
+    contrast: float
+    attenuation_cnr: float
+    gate_dice: float
+    reject_reason: str
 
 
 def quantise(image: Float[torch.Tensor, "*S"], intensity_max: int) -> NDArray[np.generic]:
@@ -31,7 +52,7 @@ def identity_columns(batch: GenerationBatch, seed: int) -> Columns:
         "clips/length": np.full(len(ids), length, np.int64),
         "clips/sample_id": np.array(ids, np.int64),
         "clips/sample_seed": np.array([sample_seed(seed, i, "sequence") for i in ids], np.int64),
-        "clips/requested_visibility": batch.visibility.float().cpu().numpy(),
+        "clips/requested_visibility": np.full(len(ids), np.nan, np.float32),
         "clips/mask_origin": list(batch.origin),
         "clips/mask_source": list(batch.mask_source),
         "clips/height": np.full(len(ids), batch.wire_mask.shape[3], np.int64),
@@ -73,45 +94,36 @@ def clip_columns(
     }
 
 
-def synthetic_columns(
-    batch: GenerationBatch,
-    image: Float[torch.Tensor, "B 1 T H W"],
-    seed: int,
-    intensity_max: int,
-    facts: Mapping[str, NDArray[np.generic] | list[str]],
-) -> Columns:
-    """Rows of a synthetic artifact.
-
-    Args:
-        batch: What was asked for.
-        image: What came of it.
-        seed: Of the run.
-        intensity_max: Depth of the pixels.
-        facts: Columns that only the caller knows: background, contrast, the gate's verdict. One of them may replace
-            a column of a fresh clip: nothing ignored, no background, contrast 1, not chosen for being hard.
-    """
-    columns = clip_columns(batch, image, seed, intensity_max)
-    visibility = np.asarray(columns["frames/visibility"]).reshape(len(batch.sample_id), -1)
-    clips = len(batch.sample_id)
+def anchored_columns(clip: PlannedClip, drawn: DrawnClip, plan: Plan, intensity_max: int) -> Columns:
+    """Rows of a synthetic artifact: one clip, padded to the artifact's frames."""
+    length, height, width = drawn.pixels.shape
+    padding = ((0, 0), (0, plan.frame_shape[0] - height), (0, plan.frame_shape[1] - width))
+    visibility = clip_visibility(drawn.pixels, clip.wire_mask, clip.ignore)
     return {
-        **columns,
-        "frames/ignore": np.zeros_like(columns["frames/wire_mask"]),
-        "clips/background": [""] * clips,
-        "clips/background_patient": [""] * clips,
-        "clips/background_start": np.zeros(clips, np.int64),
-        "clips/contrast": np.ones(clips, np.float32),
-        "clips/attenuation_cnr": np.full(clips, np.nan, np.float32),
-        "clips/hard": np.zeros(clips, np.bool_),
-        "clips/measured_visibility": median_visibility(visibility),
-        "clips/segmentation_scale": batch.segmentation_scale.float().cpu().numpy(),
-        **facts,
+        "frames/image": np.pad(drawn.pixels, padding, mode="edge"),
+        "frames/wire_mask": np.pad(clip.label, padding),
+        "frames/ignore": np.pad(clip.ignore, padding, constant_values=1),
+        "frames/annotated": np.ones(length, np.bool_),
+        "frames/visibility": visibility.astype(np.float32),
+        "clips/name": [f"{SYNTHETIC_PATIENT}/{clip.sample_id:06d}"],
+        "clips/patient": [SYNTHETIC_PATIENT],
+        "clips/length": np.array([length], np.int64),
+        "clips/height": np.array([height], np.int64),
+        "clips/width": np.array([width], np.int64),
+        "clips/sample_id": np.array([clip.sample_id], np.int64),
+        "clips/sample_seed": np.array([sample_seed(plan.seed, clip.sample_id, "sequence")], np.int64),
+        "clips/mask_origin": [clip.mask_origin],
+        "clips/mask_source": [clip.mask_source],
+        "clips/background": [clip.background],
+        "clips/background_patient": [clip.background_patient],
+        "clips/background_start": np.array([clip.background_start], np.int64),
+        "clips/requested_visibility": np.array([clip.visibility], np.float32),
+        "clips/measured_visibility": np.array([clip_median(visibility)], np.float32),
+        "clips/contrast": np.array([drawn.contrast], np.float32),
+        "clips/attenuation_cnr": np.array([drawn.attenuation_cnr], np.float32),
+        "clips/hard": np.array([clip.hard]),
+        "clips/segmentation_scale": np.array([clip.segmentation_scale], np.float32),
+        "clips/gate_dice": np.array([drawn.gate_dice], np.float32),
+        "clips/accepted": np.array([not drawn.reject_reason]),
+        "clips/reject_reason": [drawn.reject_reason],
     }
-
-
-def median_visibility(visibility: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Median over the frames of each clip, ``B``; NaN where no frame's visibility could be measured."""
-    values = np.asarray(visibility, np.float64)
-    known = np.isfinite(values).any(1)
-    out = np.full(len(values), np.nan, np.float32)
-    out[known] = np.nanmedian(values[known], axis=1)
-    return out

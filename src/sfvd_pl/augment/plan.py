@@ -1,16 +1,23 @@
-"""The plan: which samples are made, each from what and with which strengths, decided before any is made."""
+"""The plan: what each clip shows, where its wire lies and how plain it is to be, decided before any is drawn."""
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from sfvd_pl.artifacts import Artifact
-from sfvd_pl.datasets.sequences import MaskSequence, SequenceBank, scene_sequence
-from sfvd_pl.datasets.windows import philox
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy.typing import NDArray
+
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width, labelled_sequence, vessel_sequence
+from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.suspicion import Suspicion, suspected
+from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, philox
 from sfvd_pl.diffusion import sample_seed
-from sfvd_pl.errors import ConfigError
+from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
+
+LEAST_VISIBILITY = 0.2
+"""Least contrast-to-noise ratio that is asked for; below it a label is a guess."""
 
 
 @dataclass(frozen=True)
@@ -19,109 +26,247 @@ class PlanConfig:
 
     Attributes:
         num_clips: Clips to make.
-        segmentation_scale: Largest strength of the segmentation guidance, units of x0 a guided step.
-        segmentation_jitter: Standard deviation of the strength around what the requested visibility asks for, as a
-            share of ``segmentation_scale``.
-        reuse_scenes: Share of the clips that start from a scene of the scenes artifact, refined with guidance, as
-            far as there are scenes; the rest draws scenes of its own.
+        frames: Length of a clip.
+        anchored: Share of the clips that show a real training clip; the rest has a generated background.
+        window: Side of the clips with a generated background, pixels.
+        vessel_share: Share of the anchored clips whose wire follows a visible course of its background.
+        labelled_share: Share of all clips whose wire is that of a labelled training clip, moved; those that are left
+            have a simulated wire on a free course.
+        visibility: The requested contrast-to-noise ratio is drawn log-uniformly between the first times the least and
+            the second times the greatest of the labelled training frames.
+        hard_share: Share of the clips whose contrast is lowered step by step, as long as the gate's first rules hold,
+            until the guide fails.
+        erase_known: Erase the wire that is known in a background; else it stays, and is labelled too.
+        segmentation_scale: Strength of the segmentation guidance (units of x0 a guided step), drawn evenly in +- this.
     """
 
     num_clips: int = 64
-    segmentation_scale: float = 0.02
-    segmentation_jitter: float = 0.25
-    reuse_scenes: float = 0.5
+    frames: int = 9
+    anchored: float = 1.0
+    window: int = 64
+    vessel_share: float = 0.5
+    labelled_share: float = 0.25
+    visibility: tuple[float, float] = (0.5, 2.0)
+    hard_share: float = 0.0
+    erase_known: bool = False
+    segmentation_scale: float = 0.0
 
     def __post_init__(self) -> None:
         """Check counts and shares."""
         if self.num_clips < 1:
             raise ConfigError("nothing to make", key="num_clips", expected="at least 1", found=self.num_clips)
-        if self.segmentation_scale < 0 or self.segmentation_jitter < 0:
-            raise ConfigError(
-                "a strength is negative; the sign is drawn for each clip",
-                key="segmentation_scale",
-                expected="at least 0",
-                found=min(self.segmentation_scale, self.segmentation_jitter),
-            )
-        if not 0.0 <= self.reuse_scenes <= 1.0:
-            raise ConfigError("a share lies outside 0..1", key="reuse_scenes", expected="0..1", found=self.reuse_scenes)
+        for key in ("anchored", "vessel_share", "labelled_share", "hard_share"):
+            if not 0.0 <= getattr(self, key) <= 1.0:
+                raise ConfigError("a share lies outside 0..1", key=key, expected="0..1", found=getattr(self, key))
 
 
 @dataclass(frozen=True)
 class PlannedClip:
-    """One line of the plan.
+    """One clip to draw.
 
     Attributes:
         sample_id: Identity: with the seed it decides all noise.
-        scene_row: Row of the scenes artifact to start from; -1 draws a scene.
-        requested_visibility: Contrast-to-noise ratio asked for.
+        background: Name of the training clip that is shown; empty for a generated background.
+        background_patient: Its patient.
+        background_start: First of its frames that is shown.
+        frames: ``T H W``, those frames as integers of the source's depth; None for a generated background.
+        wire_mask: ``T H W``, the wire to draw.
+        known_wire: ``T H W``, the wire that the background is known to show.
+        erased: Whether that one is erased.
+        ignore: ``T H W``, 1 where nobody knows whether the background shows a wire.
+        mask_origin: ``vessel``, ``labelled`` or ``simulated``.
+        mask_source: Name of the clip, or seed of the course.
+        visibility: Contrast-to-noise ratio asked for.
+        hard: Whether the contrast is lowered until the guide fails.
         segmentation_scale: Strength of the segmentation guidance; positive makes the wire clearer.
-        mask_origin: ``labelled``, ``simulated`` or ``vessel``.
-        mask_source: Name of the clip, or seed of the simulator.
     """
 
     sample_id: int
-    scene_row: int
-    requested_visibility: float
-    segmentation_scale: float
+    background: str
+    background_patient: str
+    background_start: int
+    frames: NDArray[np.generic] | None
+    wire_mask: UInt8[np.ndarray, "T H W"]
+    known_wire: UInt8[np.ndarray, "T H W"]
+    erased: bool
+    ignore: UInt8[np.ndarray, "T H W"]
     mask_origin: str
     mask_source: str
+    visibility: float
+    hard: bool
+    segmentation_scale: float
+
+    @property
+    def label(self) -> UInt8[np.ndarray, "T H W"]:
+        """All wires that the clip shows as far as is known."""
+        return self.wire_mask if self.erased else self.wire_mask | self.known_wire
+
+    @property
+    def region(self) -> Bool[np.ndarray, "T H W"]:
+        """What is drawn."""
+        if self.frames is None:
+            return np.ones(self.wire_mask.shape, np.bool_)
+        return band_around(self.wire_mask | self.known_wire if self.erased else self.wire_mask, REGION_RADIUS_PX)
 
 
 class Plan:
-    """Turns a sample id into a planned clip and its mask sequence.
+    """Turns a sample id into a planned clip. Clips and masks of validation and test patients never enter.
 
     Args:
         config: How many and how they vary.
-        bank: Mask sequences and the range of requested visibilities.
-        scenes: Scenes to start from.
+        source: The source artifact.
+        suspects: What the guide suspects in the training clips.
         seed: Of the run.
+
+    Raises:
+        SourceError: No training clip is long enough, or no labelled wire can be measured.
     """
 
-    def __init__(self, config: PlanConfig, bank: SequenceBank, scenes: Artifact, seed: int) -> None:
+    def __init__(self, config: PlanConfig, source: Path | str, suspects: Path | str, seed: int) -> None:
         self.config = config
-        self.bank = bank
-        self.scenes = scenes
         self.seed = seed
-        reused = min(round(config.reuse_scenes * config.num_clips), scenes.n_clips)
-        ids = [int(i) for i in scenes.column("clips/sample_id")]
-        self._row_of = {ids[row]: row for row in range(reused)}
-        # Ids behind those of all scenes: a drawn scene must not repeat the noise of one that exists.
-        fresh = range(max(ids) + 1, max(ids) + 1 + config.num_clips - reused)
-        self.sample_ids = [*self._row_of, *fresh]
+        self.index = ClipIndex(source, "train")
+        self.index.require_labels()
+        self.suspicion = Suspicion(suspects)
+        self.sample_ids = list(range(config.num_clips))
+        length = self.index.length
+        self.backgrounds = [int(c) for c in self.index.clips if length[c] >= config.frames]
+        if not self.backgrounds:
+            raise SourceError(
+                "no training clip is long enough to be shown",
+                file=self.index.artifact.path,
+                key="clips/length",
+                expected=f"at least {config.frames} frames",
+                found=f"longest {max(length[self.index.clips])}",
+                remedy="shorten plan.frames, or bring longer clips",
+            )
+        self.labelled = self._labelled_runs()
+        rows = self.index.labelled_rows
+        visibility = self.index.artifact.column("frames/visibility")[rows]
+        visibility = visibility[np.isfinite(visibility)]
+        if len(visibility) == 0:
+            raise SourceError(
+                "the visibility of no labelled frame could be measured",
+                file=self.index.artifact.path,
+                key="frames/visibility",
+                expected="at least one number",
+                found="NaN only",
+                remedy="check that the masks lie on their wires and have more than a few pixels",
+            )
+        low, high = config.visibility
+        self.visibility_range = (
+            max(LEAST_VISIBILITY, low * float(visibility.min())),
+            max(2 * LEAST_VISIBILITY, high * float(visibility.max())),
+        )
+        self.wire_width_px = self._wire_width()
 
-    def sequence(self, sample_id: int) -> MaskSequence:
-        """The mask sequence of a sample."""
-        row = self._row_of.get(sample_id)
-        return self.bank.sequence(sample_id) if row is None else scene_sequence(self.scenes, row)
-
-    def clip(self, sample_id: int, sequence: MaskSequence) -> PlannedClip:
-        """The line of the plan for a sample."""
-        return PlannedClip(
-            sample_id=sample_id,
-            scene_row=self._row_of.get(sample_id, -1),
-            requested_visibility=sequence.visibility,
-            segmentation_scale=self._scale(sample_id, sequence.visibility),
-            mask_origin=sequence.origin,
-            mask_source=sequence.mask_source,
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Height and width of the frames that hold every clip of the plan."""
+        window = (self.config.window,) if self.config.anchored < 1.0 else ()
+        clips = self.backgrounds if self.config.anchored > 0.0 else []
+        return (
+            max(*window, *(int(self.index.height[c]) for c in clips), 0),
+            max(*window, *(int(self.index.width[c]) for c in clips), 0),
         )
 
-    def _scale(self, sample_id: int, visibility: float) -> float:
-        """Clearer for plain wires, fainter for faint ones, drawn around what the request asks for."""
-        low, high = self.bank.visibility_range
-        place = 0.5 if high <= low else (visibility - low) / (high - low)
-        jitter = float(philox(sample_seed(self.seed, sample_id, "strength")).standard_normal())
-        strength = (2.0 * place - 1.0) + self.config.segmentation_jitter * jitter
-        return self.config.segmentation_scale * max(-1.0, min(1.0, strength))
+    def _labelled_runs(self) -> list[tuple[int, int]]:
+        """(clip, first frame) of every stretch of frames with a labelled wire in each."""
+        frames, runs = self.config.frames, []
+        for clip in self.backgrounds:
+            offsets = np.arange(int(self.index.length[clip]))
+            known = self.index.known(clip, offsets)
+            if known.any():
+                good = known & (self.index.wire_mask(clip, offsets).reshape(len(offsets), -1).sum(1) >= MIN_WIRE_PIXELS)
+                starts = range(len(offsets) - frames + 1)
+                runs += [(clip, first) for first in starts if good[first : first + frames].all()]
+        return runs
+
+    def _wire_width(self) -> float:
+        """Typical width of the labelled wires, pixels."""
+        rows = self.index.labelled_rows
+        widths = []
+        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
+            clip = int(self.index.clip_of_frame[row])
+            widths.append(course_width(self.index.wire_mask(clip, np.array([row - self.index.start[clip]]))))
+        return float(np.nanmedian(widths))
+
+    def clip(self, sample_id: int) -> PlannedClip:
+        """The clip with this id. Backgrounds take turns, in an order of chance."""
+        config, index = self.config, self.index
+        rng = philox(sample_seed(self.seed, sample_id, "plan"))
+        uniform = rng.random(5)
+        low, high = np.log(self.visibility_range)
+        asked = {
+            "sample_id": sample_id,
+            "erased": config.erase_known,
+            "visibility": float(np.exp(low + (high - low) * uniform[0])),
+            "hard": bool(uniform[1] < config.hard_share),
+            "segmentation_scale": config.segmentation_scale * float(2 * uniform[2] - 1),
+        }
+        if uniform[3] >= config.anchored:
+            shape = (config.frames, config.window, config.window)
+            nothing = np.zeros(shape, np.uint8)
+            mask, origin, mask_source = self._course(rng, None, nothing, shape)
+            return PlannedClip(
+                background="", background_patient="", background_start=0, frames=None, wire_mask=mask,
+                known_wire=nothing, ignore=nothing, mask_origin=origin, mask_source=mask_source, **asked,
+            )  # fmt: skip
+        number, turn = sample_id % len(self.backgrounds), sample_id // len(self.backgrounds)
+        order = philox(sample_seed(self.seed, turn, "backgrounds")).permutation(len(self.backgrounds))
+        clip = self.backgrounds[order[number]]
+        start = int(uniform[4] * (index.length[clip] - config.frames + 1))
+        offsets = np.arange(start, start + config.frames)
+        known_wire, unknown = index.wire_mask(clip, offsets), self._unknown(clip, offsets)
+        mask, origin, mask_source = self._course(
+            rng, index.image(clip, offsets), known_wire | unknown, known_wire.shape
+        )
+        return PlannedClip(
+            background=str(index.name[clip]),
+            background_patient=str(index.patient[clip]),
+            background_start=start,
+            frames=index.pixels(clip, offsets),
+            wire_mask=mask,
+            known_wire=known_wire,
+            ignore=unknown & (1 - (mask | known_wire)),
+            mask_origin=origin,
+            mask_source=mask_source,
+            **asked,
+        )
+
+    def _unknown(self, clip: int, offsets: NDArray[np.int64]) -> UInt8[np.ndarray, "T H W"]:
+        """Pixels of which nobody knows whether they are wire."""
+        given = self.index.ignore(clip, offsets)
+        rows = self.index.start[clip] + offsets
+        height, width = given.shape[1:]
+        for frame, (row, known) in enumerate(zip(rows, self.index.known(clip, offsets), strict=True)):
+            if not known:
+                given[frame] = suspected(self.suspicion.probability(int(row)))[:height, :width]
+        return given
+
+    def _course(
+        self,
+        rng: np.random.Generator,
+        frames: Float[np.ndarray, "T H W"] | None,
+        avoid: UInt8[np.ndarray, "T H W"],
+        shape: tuple[int, ...],
+    ) -> tuple[UInt8[np.ndarray, "T H W"], str, str]:
+        """A mask sequence, its origin and its source."""
+        kind, course_seed = rng.random(), int(rng.integers(2**31))
+        course_rng = philox(course_seed)
+        if kind < self.config.vessel_share and frames is not None:
+            mask = vessel_sequence(frames, course_rng, self.wire_width_px, avoid > 0)
+            if mask is not None:
+                return mask, "vessel", str(course_seed)
+        elif kind < self.config.vessel_share + self.config.labelled_share and self.labelled:
+            clip, first = self.labelled[int(rng.integers(len(self.labelled)))]
+            sequence = self.index.wire_mask(clip, np.arange(first, first + shape[0]))
+            mask = labelled_sequence(sequence, shape[1], shape[2], course_rng)
+            if mask is not None:
+                return mask, "labelled", str(self.index.name[clip])
+        mask = simulate_wire_masks(course_seed, *shape, width_px=self.wire_width_px)
+        return mask, "simulated", str(course_seed)
 
     def batches(self, sample_ids: Sequence[int], size: int) -> list[list[int]]:
-        """Ids in batches that are refined or drawn throughout, since the two take different steps."""
-        reused = [i for i in sample_ids if i in self._row_of]
-        fresh = [i for i in sample_ids if i not in self._row_of]
-        return [group[k : k + size] for group in (reused, fresh) for k in range(0, len(group), size)]
-
-    def save(self, path: Path) -> None:
-        """Write all lines as JSON, for a person to read."""
-        lines = [asdict(self.clip(i, self.sequence(i))) for i in self.sample_ids]
-        partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        partial.write_text("[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n")
-        partial.replace(path)
+        """Ids of clips that are kept together."""
+        return [list(sample_ids[k : k + size]) for k in range(0, len(sample_ids), size)]

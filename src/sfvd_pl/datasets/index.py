@@ -73,7 +73,11 @@ class ClipIndex:
 
     def image(self, clip: int, offsets: NDArray[np.int64]) -> Float[np.ndarray, "T H W"]:
         """Some frames of a clip in 0..1, within the clip's valid extent."""
-        return self._frames("frames/image", clip, offsets).astype(np.float32) / self.artifact.intensity_max
+        return self.pixels(clip, offsets).astype(np.float32) / self.artifact.intensity_max
+
+    def pixels(self, clip: int, offsets: NDArray[np.int64]) -> NDArray[np.generic]:
+        """The same frames as integers, ``T H W``, 0 to the artifact's ``intensity_max``."""
+        return self._frames("frames/image", clip, offsets)
 
     def wire_mask(self, clip: int, offsets: NDArray[np.int64]) -> UInt8[np.ndarray, "T H W"]:
         """Their masks, empty where the label is not to be known."""

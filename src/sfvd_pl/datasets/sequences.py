@@ -1,4 +1,4 @@
-"""Mask sequences that drive the generator, each with the visibility that is asked for."""
+"""Mask sequences of fresh clips, whose background is generated."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.windows import centreline_nearness, choose_window, philox
 from sfvd_pl.diffusion import sample_seed
-from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.errors import ConfigError
 from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
 MIN_WIRE_PIXELS = 16
@@ -29,26 +29,15 @@ class SequenceConfig:
     Attributes:
         frames: Length T of a sequence.
         window: Side of the frames, pixels.
-        simulated_share: Share of simulated wires; the rest are real training sequences, re-paired with new scenes.
-        visibility_quantiles: The requested visibility is drawn evenly between these quantiles of the visibility
-            measured on the labelled training frames.
+        simulated_share: Share of simulated wires; the rest are those of labelled training clips.
     """
 
     frames: int
     window: int
     simulated_share: float = 0.5
-    visibility_quantiles: tuple[float, float] = (0.05, 0.95)
 
     def __post_init__(self) -> None:
-        """Check shares and quantiles."""
-        low, high = self.visibility_quantiles
-        if not 0.0 <= low < high <= 1.0:
-            raise ConfigError(
-                "visibility quantiles are not an interval within 0..1",
-                key="visibility_quantiles",
-                expected="0 <= low < high <= 1",
-                found=self.visibility_quantiles,
-            )
+        """Check the share."""
         if not 0.0 <= self.simulated_share <= 1.0:
             raise ConfigError(
                 "a share lies outside 0..1", key="simulated_share", expected="0..1", found=self.simulated_share
@@ -63,17 +52,15 @@ class MaskSequence:
         wire_mask: ``T H W``, 0 or 1.
         origin: ``labelled``, ``simulated`` or ``vessel``.
         mask_source: Name of the clip, or seed of the simulator.
-        visibility: Requested contrast-to-noise ratio.
     """
 
     wire_mask: UInt8[np.ndarray, "T H W"]
     origin: str
     mask_source: str
-    visibility: float
 
 
 class SequenceBank:
-    """Turns a sample id into a mask sequence, from labelled training clips and from the wire simulator.
+    """Turns a sample id into a mask sequence of one window, from labelled training clips and from the wire simulator.
 
     Masks of validation and test patients never enter.
 
@@ -89,19 +76,6 @@ class SequenceBank:
         self.config = config
         self.seed = seed
         self.runs = self._labelled_runs()
-        rows = self.index.labelled_rows
-        visibility = self.index.artifact.column("frames/visibility")[rows]
-        visibility = visibility[np.isfinite(visibility)]
-        if len(visibility) == 0:
-            raise SourceError(
-                "the visibility of no labelled frame could be measured",
-                file=self.index.artifact.path,
-                key="frames/visibility",
-                expected="at least one number",
-                found="NaN only",
-                remedy="check that the masks lie on their wires and have more than a few pixels",
-            )
-        self.visibility_range = tuple(float(v) for v in np.quantile(visibility, config.visibility_quantiles))
         self.wire_width_px = self._wire_width()
 
     def _labelled_runs(self) -> list[tuple[int, int]]:
@@ -138,20 +112,18 @@ class SequenceBank:
     def sequence(self, sample_id: int) -> MaskSequence:
         """The mask sequence with this id."""
         rng = philox(sample_seed(self.seed, sample_id, "sequence"))
-        low, high = self.visibility_range
-        visibility = low + (high - low) * float(rng.random())
         repaired = None
         if rng.random() >= self.config.simulated_share and self.runs:
             repaired = self._repaired(rng)
         if repaired is not None:
             wire_mask, clip = repaired
-            return MaskSequence(wire_mask, "labelled", str(self.index.name[clip]), visibility)
+            return MaskSequence(wire_mask, "labelled", str(self.index.name[clip]))
         wire_seed = int(rng.integers(2**31))
         size = self.config.window
         wire_mask = simulate_wire_masks(
             wire_seed, self.config.frames, size, size, width_px=self.wire_width_px
         )
-        return MaskSequence(wire_mask, "simulated", str(wire_seed), visibility)
+        return MaskSequence(wire_mask, "simulated", str(wire_seed))
 
     def _repaired(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "T H W"], int] | None:
         """A window of a real sequence that keeps the wire in view; None where none was found."""
@@ -177,15 +149,12 @@ def as_generation(
     sample_id: int,
     sequence: MaskSequence,
     *,
-    segmentation_scale: float = 0.0,
     scene: Float[torch.Tensor, "1 H W"] | None = None,
 ) -> GenerationBatch:
     """A mask sequence as a batch of one; ``scene`` is ``1 H W``."""
     return GenerationBatch(
         wire_mask=torch.from_numpy(sequence.wire_mask.astype(np.float32))[None, None],
         nearness=torch.from_numpy(centreline_nearness(sequence.wire_mask))[None, None],
-        visibility=torch.tensor([sequence.visibility], dtype=torch.float32),
-        segmentation_scale=torch.tensor([segmentation_scale], dtype=torch.float32),
         sample_id=torch.tensor([sample_id], dtype=torch.int64),
         origin=[sequence.origin],
         mask_source=[sequence.mask_source],
@@ -246,7 +215,6 @@ def scene_sequence(scenes: Artifact, row: int) -> MaskSequence:
         scenes.clip_rows("frames/wire_mask", row),
         str(scenes.column("clips/mask_origin")[row]),
         str(scenes.column("clips/mask_source")[row]),
-        float(scenes.column("clips/requested_visibility")[row]),
     )
 
 

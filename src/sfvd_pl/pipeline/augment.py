@@ -1,7 +1,7 @@
 """Stage 3 as a whole: from checkpoints, scenes and the source to a synthetic artifact."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,20 +14,18 @@ from sfvd_pl.artifacts import (
     Artifact,
     Kind,
     Provenance,
+    content_hash,
     refuse_seen,
     require_source,
     shared_fact,
 )
-from sfvd_pl.augment.columns import synthetic_columns
 from sfvd_pl.augment.gate import Gate, GateConfig
 from sfvd_pl.augment.plan import Plan, PlanConfig
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
-from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig
 from sfvd_pl.diffusion import SamplerConfig
 from sfvd_pl.errors import ArtifactError, CheckpointError, ConfigError
 from sfvd_pl.metrics.segmentation import dice
-from sfvd_pl.modules.base import MaskGuidanceConfig
 from sfvd_pl.modules.checkpoint import load_for_inference, to_plain
 from sfvd_pl.modules.checkpoints import AnswersSignals
 from sfvd_pl.modules.generation import ClipGenerator, GuideConfig, PlanDataModule
@@ -51,21 +49,18 @@ class AugmentSettings:
 
     Attributes:
         source: The source artifact.
-        scenes: The scenes artifact.
+        suspects: What the guide suspects in the training clips.
         scene_ckpt: Trained scene model.
         motion_ckpt: Trained motion model.
         guide_ckpt: Segmenter that steers, trained on real labelled clips only.
-        gate_ckpt: Segmenter that judges, trained independently of the guide.
+        gate_ckpt: Second segmenter, trained independently of the guide; None where labels are too few for one.
         out: The synthetic artifact.
-        run_dir: Folder for the plan, pictures and logs.
+        run_dir: Folder for pictures and logs.
         plan: How many clips and how they vary.
         gate: What a clip has to fulfil.
         guide: How the guide steers.
-        simulated_share: Share of simulated wires among the clips that draw scenes of their own.
-        visibility_quantiles: Range of the requested visibility for those clips.
         sampler: Overrides the sampler of both models; None keeps that of their checkpoints.
-        guidance: Overrides the guidance on the mask of both models; None keeps that of their checkpoints.
-        batch_size: Clips at once on each device; that of the first attempt also decides which clips make a shard.
+        batch_size: Clips that are kept together in a shard.
         seed: Decides, with the sample ids, every clip.
         accelerator: As in Lightning's Trainer.
         devices: Devices of this machine, each worked by a process of its own; further machines and array tasks run
@@ -77,21 +72,18 @@ class AugmentSettings:
     """
 
     source: Path
-    scenes: Path
+    suspects: Path
     scene_ckpt: Path
     motion_ckpt: Path
     guide_ckpt: Path
-    gate_ckpt: Path
     out: Path
     run_dir: Path
+    gate_ckpt: Path | None = None
     plan: PlanConfig = field(default_factory=PlanConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     guide: GuideConfig = field(default_factory=GuideConfig)
-    simulated_share: float = 0.5
-    visibility_quantiles: tuple[float, float] = (0.05, 0.95)
     sampler: SamplerConfig | None = None
-    guidance: MaskGuidanceConfig | None = None
-    batch_size: int = 8
+    batch_size: int = 4
     seed: int = 0
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
@@ -103,16 +95,15 @@ class AugmentSettings:
 
 def _load_models(
     settings: AugmentSettings,
-) -> tuple[SceneModule, MotionModule, SegmentationModule, SegmentationModule]:
+) -> tuple[SceneModule, MotionModule, SegmentationModule, SegmentationModule | None]:
     scene = load_for_inference(SceneModule, settings.scene_ckpt)
     motion = load_for_inference(MotionModule, settings.motion_ckpt)
     guide = load_for_inference(SegmentationModule, settings.guide_ckpt)
-    judge = load_for_inference(SegmentationModule, settings.gate_ckpt)
+    judge = None if settings.gate_ckpt is None else load_for_inference(SegmentationModule, settings.gate_ckpt)
     for diffusion in (scene, motion):
         diffusion.sampler_config = settings.sampler or diffusion.sampler_config
-        diffusion.guidance = settings.guidance or diffusion.guidance
         diffusion.seed = settings.seed
-    if file_hash(settings.guide_ckpt) == file_hash(settings.gate_ckpt):
+    if settings.gate_ckpt is not None and file_hash(settings.guide_ckpt) == file_hash(settings.gate_ckpt):
         raise ConfigError(
             "the guide and the gate are the same segmenter, so the gate would approve of whatever it steered to",
             file=settings.gate_ckpt,
@@ -125,12 +116,12 @@ def _load_models(
 
 
 def _learned_from(
-    settings: AugmentSettings, source: Artifact, scenes: Artifact, modules: Mapping[str, RecordedModule]
+    settings: AugmentSettings, source: Artifact, modules: Mapping[str, RecordedModule]
 ) -> tuple[str, ...]:
-    """Patients that any of the models or the scenes saw; they must be training patients of this very source."""
+    """Patients that any of the models saw or a clip may show; they must be training patients of this very source."""
     unseen = set(ClipIndex(settings.source, "val").patients) | set(ClipIndex(settings.source, "test").patients)
-    require_source(scenes, source, unseen)
-    patients = {*ClipIndex(settings.source, "train").patients, *scenes.patients}
+    require_source(Artifact.open(settings.suspects, Kind.SEGMENTATION), source, unseen)
+    patients = set(ClipIndex(settings.source, "train").patients)
     for role, module in modules.items():
         learned = set(module.learned_from.get("patients", ()))
         refuse_seen(learned, unseen, what=f"the {role}", file=getattr(settings, f"{role}_ckpt"))
@@ -147,58 +138,62 @@ def _learned_from(
     return tuple(sorted(patients))
 
 
-def work_out_gate(judge: SegmentationModule, source: Path, config: GateConfig) -> Gate:
-    """Thresholds from what the judge finds on real frames of the validation patients, and from real visibility."""
-    scores: list[float] = []
-    for batch, probability in predict_frames(judge, AnnotatedFrames(source, "val", limit=64)):
+def real_dice(judge: SegmentationModule, source: Path) -> float:
+    """What the second segmenter reaches on real clips of the validation patients: median of its mean Dice on each.
+
+    A clip of whole frames each, as it will see the synthetic ones.
+
+    Raises:
+        ConfigError: No validation frame holds a wire.
+    """
+    scores: dict[int, list[float]] = {}
+    frames = AnnotatedFrames(source, "val", limit=64)
+    for batch, probability in predict_frames(judge, frames):
         masks = batch.wire_mask[:, 0].numpy() > 0.5
-        scores += [dice(p >= 0.5, m) for p, m in zip(probability, masks, strict=True) if m.any()]
+        for row, p, m in zip(batch.row.tolist(), probability, masks, strict=True):
+            if m.any():
+                scores.setdefault(int(frames.index.clip_of_frame[row]), []).append(dice(p >= 0.5, m))
     if not scores:
         raise ConfigError(
-            "no validation frame holds a wire, so the gate has nothing to be measured on",
+            "no validation frame holds a wire, so the second segmenter has nothing to be measured on",
             file=source,
             key="frames/wire_mask",
             expected="annotated validation frames with a wire",
             found="none",
+            remedy="leave out gate_ckpt: the gate's first rules need no segmenter",
         )
-    index = ClipIndex(source, "train")
-    visibility = index.artifact.column("frames/visibility")[index.labelled_rows]
-    visibility = visibility[np.isfinite(visibility)]
-    faintest = None
-    if config.visibility_quantile is not None and len(visibility):
-        faintest = float(np.quantile(visibility, config.visibility_quantile))
-    return Gate(dice=config.dice_ratio * float(np.mean(scores)), visibility=faintest)
+    return float(np.median([np.mean(values) for values in scores.values()]))
 
 
-def _agreed_gate(settings: AugmentSettings, judge: SegmentationModule, source: Artifact) -> Gate:
-    """The thresholds, worked out by whichever process is first: they're part of what all clips have in common."""
+def _agreed_dice(settings: AugmentSettings, judge: SegmentationModule, source: Artifact) -> float:
+    """The least Dice of a clip, worked out by whichever process is first: it's part of what all clips share."""
+    assert settings.gate_ckpt is not None
     config = to_plain(settings.gate)
     parents = {"source": source.content_hash, "gate_ckpt": file_hash(settings.gate_ckpt)}
-    made = _gate_of(settings.out, config, parents)
+    made = _dice_of(settings.out, config, parents)
     if made is not None:
         return made
     device = default_device() if settings.accelerator != "cpu" else torch.device("cpu")
-    values = shared_fact(
+    least = shared_fact(
         shards_folder(settings.out),
         "gate",
         {"config": config, **parents},
-        lambda: to_plain(work_out_gate(judge.to(device), settings.source, settings.gate)),
+        lambda: {"dice": settings.gate.dice_ratio * real_dice(judge.to(device), settings.source)},
     )
-    return Gate(**values)
+    return float(least["dice"])
 
 
-def _gate_of(out: Path, config: dict[str, Any], parents: dict[str, str]) -> Gate | None:
-    """Thresholds of an artifact that was made with the same settings, for a process that comes after the end."""
+def _dice_of(out: Path, config: dict[str, Any], parents: dict[str, str]) -> float | None:
+    """The threshold of an artifact that was made with the same settings, for a process that comes after the end."""
     try:
         made = Artifact.open(out, Kind.SYNTHETIC)
     except ArtifactError:
         return None
     recorded = made.config.get("gate", {})
-    names = [field.name for field in fields(Gate)]
-    if any(made.parents.get(key) != value for key, value in parents.items()) or not set(names) <= set(recorded):
+    if any(made.parents.get(key) != value for key, value in parents.items()) or recorded.get("dice") is None:
         return None
     same = {key: value for key, value in recorded.items() if key in config} == config
-    return Gate(**{name: recorded[name] for name in names}) if same else None
+    return float(recorded["dice"]) if same else None
 
 
 def make_synthetic(settings: AugmentSettings, worker: Worker | None = None) -> Path:
@@ -213,43 +208,37 @@ def make_synthetic(settings: AugmentSettings, worker: Worker | None = None) -> P
     """
     worker = this_worker() if worker is None else worker
     source = Artifact.open(settings.source, Kind.SOURCE)
-    scenes = Artifact.open(settings.scenes, Kind.SCENES)
     scene, motion, guide, judge = _load_models(settings)
-    models = {"scene": scene, "motion": motion, "guide": guide, "gate": judge}
-    patients = _learned_from(settings, source, scenes, models)
-    frames = int(scenes.column("clips/length")[0])
-    bank = SequenceBank(
-        settings.source,
-        SequenceConfig(frames, scenes.frame_shape[0], settings.simulated_share, settings.visibility_quantiles),
-        settings.seed,
-    )
-    plan = Plan(settings.plan, bank, scenes, settings.seed)
-    gate = _agreed_gate(settings, judge, source)
-    paths = ("scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt")
+    models: dict[str, RecordedModule] = {"scene": scene, "motion": motion, "guide": guide}
+    if judge is not None:
+        models["gate"] = judge
+    patients = _learned_from(settings, source, models)
+    plan = Plan(settings.plan, settings.source, settings.suspects, settings.seed)
+    gate = Gate(settings.gate, None if judge is None else _agreed_dice(settings, judge, source))
+    paths = [f"{role}_ckpt" for role in models]
     provenance = Provenance(
         seed=settings.seed,
         config={
             "plan": to_plain(settings.plan),
-            "gate": {**to_plain(settings.gate), **to_plain(gate)},
+            "gate": {**to_plain(settings.gate), "dice": gate.dice},
             "guide": to_plain(settings.guide),
-            "sequences": to_plain(bank.config),
+            "visibility_range": list(plan.visibility_range),
             "sampler": to_plain(motion.sampler_config),
-            "guidance": to_plain(motion.guidance),
         },
         parents={
             "source": source.content_hash,
-            "scenes": scenes.content_hash,
+            "suspects": content_hash(settings.suspects),
             **{key: file_hash(getattr(settings, key)) for key in paths},
         },
         patients=patients,
     )
-    generator = ClipGenerator(scene, motion, guide, judge, gate, settings.guide, source.intensity_max)
+    generator = ClipGenerator(scene, motion, guide, judge, gate, settings.guide, plan, source.intensity_max)
     writer = GenerationWriter(
         settings.out,
         Kind.SYNTHETIC,
         provenance,
         source.intensity_max,
-        lambda p: synthetic_columns(p["batch"], p["image"], settings.seed, source.intensity_max, p["facts"]),
+        lambda columns: columns,
         worker,
         merge=settings.merge,
         lease_seconds=settings.lease_seconds,
@@ -282,17 +271,12 @@ def _predict(
         inference_mode=False,  # the guide needs gradients
         **one_device(worker, settings.accelerator),
     )
-    plan = settings.run_dir / "plan.json"
     try:
-        if writer.work.first:  # one of them: a plan of many thousand clips takes its time
-            datamodule.plan.save(plan)
         with explained_memory({"batch_size": settings.batch_size}, SAMPLING_REMEDY):
             trainer.predict(generator, datamodule=datamodule, return_predictions=False)
     finally:
         writer.work.close()
     if writer.work.merged:
-        if not plan.exists():
-            datamodule.plan.save(plan)
         trainer.loggers = make_loggers(settings.run_dir, settings.logging)
         _log_result(trainer, settings)
         close_loggers(trainer.loggers)

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
+from sfvd_pl.augment.gate import GateConfig
+from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.pipeline.check import check_step, require_passed
 from sfvd_pl.pipeline.note import note_run
@@ -46,6 +49,7 @@ class Pipeline:
         self.source = self.run.path("source.h5")
         self.scenes = self.run.path("scenes.h5")
         self.motions = self.run.path("motions.h5")
+        self.suspects = self.run.path("suspects.h5")
         self.synthetic = self.run.path("synthetic.h5")
         seeds = settings.seeds or (settings.seed,)
         self.seeds = list(seeds)
@@ -143,16 +147,32 @@ class Pipeline:
 
     def _stage1(self) -> list[Step]:
         config = self._training("scene", self._config("scene"), seed=self.settings.seed)
-        fit = self._fit("scene", "scene", config, {"source": self.source})
+        config = merged(config, {"data": {"suspects": str(self.suspects)}})
+        fit = self._fit("scene", "scene", config, {"source": self.source, "suspects": self.suspects})
         check = check_step(self.run, self.source, self._config("check"), self._config("motion").get("data", {}))
-        return [*self._source(), check, fit, self._predict("scenes", "scene", config, {}, self.scenes)]
+        scenes = self._predict("scenes", "scene", config, {}, self.scenes)
+        return [*self._source(), check, self._segmenter("guide"), self._suspects(), fit, scenes]
+
+    def _suspects(self) -> Step:
+        """Where the guide suspects a wire in the training clips."""
+        from sfvd_pl.pipeline.suspects import write_suspects
+
+        guide, out, seed = self.run.path("guide", "model.ckpt"), self.suspects, self.settings.seed
+
+        def action(resume: bool) -> None:
+            write_suspects(out, self.source, guide, seed=seed)
+
+        inputs = {"source": self.source, "guide": guide}
+        return Step("suspects", {"seed": seed}, inputs, [out], action, lambda: f"wrote {out}")
 
     def _stage2(self) -> list[Step]:
         scene_ckpt = self.run.path("scene", "model.ckpt")
         config = self._training("motion", self._config("motion"), seed=self.settings.seed)
-        config = merged(config, {"data": {"scenes": str(self.scenes)}, "model": {"network": self._scene_network()}})
+        data = {"scenes": str(self.scenes), "suspects": str(self.suspects)}
+        config = merged(config, {"data": data, "model": {"network": self._scene_network()}})
         fit_config = merged(config, {"model": {"scene_ckpt": str(scene_ckpt)}})
-        fit = self._fit("motion", "motion", fit_config, {"source": self.source, "scene model": scene_ckpt})
+        inputs = {"source": self.source, "suspects": self.suspects, "scene model": scene_ckpt}
+        fit = self._fit("motion", "motion", fit_config, inputs)
         return [fit, self._predict("motions", "motion", config, {"scenes": self.scenes}, self.motions)]
 
     def _rollout(self) -> list[Step]:
@@ -201,8 +221,15 @@ class Pipeline:
         return [*self._guides(), *self._clips()]
 
     def _guides(self) -> list[Step]:
-        """The segmenters that steer and judge."""
-        return [self._segmenter("guide"), self._segmenter("gate")]
+        """The second segmenter, where there are labels enough for one that can be told from the guide."""
+        return [self._segmenter("gate")] if self._has_second_segmenter else []
+
+    @property
+    def _has_second_segmenter(self) -> bool:
+        least = GateConfig(**self._config("augment").get("gate", {})).min_labelled_clips
+        train, val = (ClipIndex(self.source, split) for split in ("train", "val"))
+        labelled = np.unique(train.clip_of_frame[train.labelled_rows])
+        return len(labelled) >= least and len(val.labelled_rows) > 0
 
     def _make_room_for_clips(self) -> None:
         """Clips of other settings move aside now: the processes that make the new ones don't know of one another."""
@@ -214,12 +241,13 @@ class Pipeline:
         """The generated clips."""
         paths = {
             "source": self.source,
-            "scenes": self.scenes,
+            "suspects": self.suspects,
             "scene_ckpt": self.run.path("scene", "model.ckpt"),
             "motion_ckpt": self.run.path("motion", "model.ckpt"),
             "guide_ckpt": self.run.path("guide", "model.ckpt"),
-            "gate_ckpt": self.run.path("gate", "model.ckpt"),
         }
+        if self._has_second_segmenter:
+            paths["gate_ckpt"] = self.run.path("gate", "model.ckpt")
         config = merged(
             self._config("augment"),
             {

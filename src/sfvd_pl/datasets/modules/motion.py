@@ -27,7 +27,9 @@ class MotionDataModule(SourceDataModule):
         history: Frames before the block that the model is given beside the first one.
         batch_size: Samples a step on each device.
         steps_per_epoch: Optimiser steps between validations.
-        labelled_share: Share of samples drawn from labelled clips.
+        suspects: What the guide suspects in the training clips; without, unlabelled frames teach nothing of wires.
+        labelled_share: Share of samples drawn from labelled frames.
+        anchored_share: Share of samples whose region is a band around courses; the others' is the whole window.
         val_samples: Validation samples, the same each time.
         predict_batch_size: Clips that are generated at once.
         num_clips: Clips that predict generates; at most as many as there are scenes.
@@ -42,12 +44,14 @@ class MotionDataModule(SourceDataModule):
         source: Path,
         scenes: Path | None = None,
         window: int = 64,
-        frames: int = 8,
+        frames: int = 9,
         block: int = 4,
         history: int = 2,
         batch_size: int = 4,
         steps_per_epoch: int = 100,
-        labelled_share: float = 0.75,
+        suspects: Path | None = None,
+        labelled_share: float = 0.5,
+        anchored_share: float = 0.9,
         val_samples: int = 16,
         predict_batch_size: int = 8,
         num_clips: int = 16,
@@ -60,18 +64,20 @@ class MotionDataModule(SourceDataModule):
         self.frames = frames
         self.block = block
         self.history = history
+        self.suspects = suspects
         self.labelled_share = labelled_share
+        self.anchored_share = anchored_share
         self.val_samples = val_samples
         self.predict_batch_size = predict_batch_size
         self.num_clips = num_clips
         self.work: SharedWork | None = None
-        if frames < 1 + block:
+        if frames < 1 + block or (frames - 1) % block:
             raise ConfigError(
-                "clips are too short for one block behind the first frame",
+                "a clip is its first frame and whole blocks",
                 key="data.frames",
-                expected=f"at least 1 + block = {1 + block}",
+                expected=f"1 + a multiple of block = {block}",
                 found=frames,
-                remedy="lower data.block or raise data.frames",
+                remedy="change data.block or data.frames",
             )
 
     def _dataset(self, split: str, seed: int, *, labelled_share: float, augment: bool) -> ClipDataset:
@@ -84,6 +90,8 @@ class MotionDataModule(SourceDataModule):
             block=self.block,
             frames=self.frames,
             labelled_share=labelled_share,
+            anchored_share=self.anchored_share,
+            suspects=self.suspects if split == "train" else None,
             augment=augment,
         )
 

@@ -14,7 +14,7 @@ from sfvd_pl.datasets.sequences import SequenceBank, SequenceConfig, SequenceDat
 
 
 class SceneDataModule(SourceDataModule):
-    """Single frames to train the scene model on; mask sequences to generate scenes for.
+    """Single frames to train the scene model on; mask sequences to draw fresh scenes for.
 
     Args:
         source: The source artifact.
@@ -22,48 +22,58 @@ class SceneDataModule(SourceDataModule):
         frames: Length of the mask sequences that the generated scenes are to follow.
         batch_size: Samples a step on each device.
         steps_per_epoch: Optimiser steps between validations; training draws samples without end.
-        labelled_share: Share of samples drawn from labelled frames; the rest trains the null branch.
+        suspects: What the guide suspects in the training clips; without, unlabelled frames teach nothing of wires.
+        labelled_share: Share of samples drawn from labelled frames.
+        anchored_share: Share of samples whose region is a band around courses; the others' is the whole window.
         val_samples: Validation samples, the same each time.
         num_scenes: Scenes that predict generates.
         predict_batch_size: Samples that are generated at once.
         simulated_share: Share of simulated wires among the generated.
-        visibility_quantiles: Range of the requested visibility, as quantiles of the labelled frames'.
         num_workers: Loader processes; -1 takes what the machine has to spare.
         seed: Decides every sample together with its id.
     """
 
-    decisive = (*SourceDataModule.decisive, "labelled_share", "val_samples")
+    decisive = (*SourceDataModule.decisive, "labelled_share", "anchored_share", "val_samples")
 
     def __init__(
         self,
         source: Path,
         window: int = 64,
-        frames: int = 8,
+        frames: int = 9,
         batch_size: int = 16,
         steps_per_epoch: int = 100,
-        labelled_share: float = 0.75,
+        suspects: Path | None = None,
+        labelled_share: float = 0.5,
+        anchored_share: float = 0.9,
         val_samples: int = 32,
         num_scenes: int = 32,
         predict_batch_size: int = 16,
         simulated_share: float = 0.5,
-        visibility_quantiles: tuple[float, float] = (0.05, 0.95),
         num_workers: int = -1,
         seed: int = 0,
     ) -> None:
         super().__init__(source, seed, batch_size, steps_per_epoch, num_workers)
         self.window = window
         self.frames = frames
+        self.suspects = suspects
         self.labelled_share = labelled_share
+        self.anchored_share = anchored_share
         self.val_samples = val_samples
         self.num_scenes = num_scenes
         self.predict_batch_size = predict_batch_size
-        self.sequences = SequenceConfig(frames, window, simulated_share, visibility_quantiles)
+        self.sequences = SequenceConfig(frames, window, simulated_share)
         self.work: SharedWork | None = None
 
     def train_dataloader(self) -> ResumableLoader:
         """Windows of frames, labelled and unlabelled."""
         dataset = ClipDataset(
-            self.source, "train", seed=self.seed, window=self.window, labelled_share=self.labelled_share
+            self.source,
+            "train",
+            seed=self.seed,
+            window=self.window,
+            labelled_share=self.labelled_share,
+            anchored_share=self.anchored_share,
+            suspects=self.suspects,
         )
         return self._training_loader(dataset, ClipBatch.collate)
 
@@ -75,6 +85,7 @@ class SceneDataModule(SourceDataModule):
             seed=self.seed + VALIDATION_SEED_OFFSET,
             window=self.window,
             labelled_share=1.0,
+            anchored_share=self.anchored_share,
             augment=False,
         )
         return self._dealt_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
