@@ -98,7 +98,7 @@ def anchored_columns(clip: PlannedClip, drawn: DrawnClip, plan: Plan, intensity_
     """Rows of a synthetic artifact: one clip, padded to the artifact's frames."""
     length, height, width = drawn.pixels.shape
     padding = ((0, 0), (0, plan.frame_shape[0] - height), (0, plan.frame_shape[1] - width))
-    visibility = clip_visibility(drawn.pixels, clip.wire_mask, clip.ignore)
+    visibility = clip_visibility(drawn.pixels, clip.wire_mask, ignore=clip.ignore)
     return {
         "frames/image": np.pad(drawn.pixels, padding, mode="edge"),
         "frames/wire_mask": np.pad(clip.label, padding),

@@ -6,7 +6,7 @@ same anatomy, so the real frame's own grain can stay beneath the wire.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.morphology import skeletonize
@@ -25,7 +25,7 @@ BISECTIONS = 14
 def attenuation(
     with_wire: Float[np.ndarray, "T H W"],
     without_wire: Float[np.ndarray, "T H W"],
-    wire_mask: NDArray[np.generic],
+    wire_mask: UInt8[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, "T H W"]:
     """``log(without / with)`` near the wire, 0 from ``REGION_RADIUS_PX`` on.
 
@@ -46,7 +46,8 @@ def attenuation(
 def contrast_for(
     base: Float[np.ndarray, "T H W"],
     attenuated: Float[np.ndarray, "T H W"],
-    wire_mask: NDArray[np.generic],
+    wire_mask: UInt8[np.ndarray, "T H W"],
+    ignore: UInt8[np.ndarray, "T H W"],
     visibility: float,
 ) -> float:
     """The power g at which the clip's visibility (median CNR of its frames) is what is asked, by bisection.
@@ -57,13 +58,14 @@ def contrast_for(
     low, high = np.log(LEAST_CONTRAST), np.log(MOST_CONTRAST)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        reached = clip_median(clip_visibility(base * np.exp(-np.exp(middle) * attenuated), wire_mask))
+        plain = base * np.exp(-np.exp(middle) * attenuated)
+        reached = clip_median(clip_visibility(plain, wire_mask, ignore=ignore))
         low, high = (middle, high) if not reached >= visibility else (low, middle)
     return float(np.exp((low + high) / 2))
 
 
 def attenuation_cnr(
-    base: Float[np.ndarray, "T H W"], attenuated: Float[np.ndarray, "T H W"], wire_mask: NDArray[np.generic]
+    base: Float[np.ndarray, "T H W"], attenuated: Float[np.ndarray, "T H W"], wire_mask: UInt8[np.ndarray, "T H W"]
 ) -> float:
     """How far the drawn wire stands out of the noise: the signal it takes away along its mask over the deviation of the
     ring around it, median over frames. What the background does along the wire plays no part in it."""
@@ -75,7 +77,7 @@ def attenuation_cnr(
     return float(np.median(values)) if values else float("nan")
 
 
-def drawn_share(attenuated: Float[np.ndarray, "T H W"], wire_mask: NDArray[np.generic]) -> float:
+def drawn_share(attenuated: Float[np.ndarray, "T H W"], wire_mask: UInt8[np.ndarray, "T H W"]) -> float:
     """Share of the centreline along which a wire was drawn: where the attenuation, smoothed as an eye would, is at
     least a third of its median along the wire; mean over frames."""
     shares = []

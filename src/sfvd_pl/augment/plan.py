@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -127,7 +128,7 @@ class Plan:
         self.seed = seed
         self.index = ClipIndex(source, "train")
         self.index.require_labels()
-        self.suspicion = Suspicion(suspects)
+        self.suspicion = Suspicion(suspects, self.index.artifact)
         self.sample_ids = list(range(config.num_clips))
         length = self.index.length
         self.backgrounds = [int(c) for c in self.index.clips if length[c] >= config.frames]
@@ -197,7 +198,7 @@ class Plan:
         rng = philox(sample_seed(self.seed, sample_id, "plan"))
         uniform = rng.random(5)
         low, high = np.log(self.visibility_range)
-        asked = {
+        asked: dict[str, Any] = {
             "sample_id": sample_id,
             "erased": config.erase_known,
             "visibility": float(np.exp(low + (high - low) * uniform[0])),
@@ -238,10 +239,9 @@ class Plan:
         """Pixels of which nobody knows whether they are wire."""
         given = self.index.ignore(clip, offsets)
         rows = self.index.start[clip] + offsets
-        height, width = given.shape[1:]
         for frame, (row, known) in enumerate(zip(rows, self.index.known(clip, offsets), strict=True)):
             if not known:
-                given[frame] = suspected(self.suspicion.probability(int(row)))[:height, :width]
+                given[frame] = suspected(self.suspicion.probability(int(row)))
         return given
 
     def _course(

@@ -59,7 +59,7 @@ class ClipDataset(Dataset[ClipBatch]):
         augment: bool = True,
     ) -> None:
         self.index = ClipIndex(source, split)
-        self.suspicion = None if suspects is None else Suspicion(suspects)
+        self.suspicion = None if suspects is None else Suspicion(suspects, self.index.artifact)
         self.seed = seed
         self.window = window
         self.context = context
@@ -123,16 +123,16 @@ class ClipDataset(Dataset[ClipBatch]):
         if self.suspicion is None:
             return np.zeros(shape, np.bool_)
         rows = self.index.start[clip] + offsets
-        return np.stack([~suspected(self.suspicion.probability(int(row))) for row in rows])[:, : shape[1], : shape[2]]
+        return np.stack([~suspected(self.suspicion.probability(int(row))) for row in rows])
 
     def _region(self, rng: np.random.Generator, wire_mask: NDArray[np.generic]) -> NDArray[np.bool_]:
         """What the network is to draw, ``T H W``."""
         uniform = rng.random(2)
         if uniform[0] >= self.anchored_share:
             return np.ones(wire_mask.shape, np.bool_)
-        drawn = wire_mask > 0
+        drawn: NDArray[np.bool_] = wire_mask != 0
         if uniform[1] < 0.5 or not drawn.any():
-            course = random_course(rng, *wire_mask.shape[1:], COURSE_WIDTH_PX) > 0.5
+            course = random_course(rng, self.window, self.window, COURSE_WIDTH_PX) > 0.5
             # A course drifts through the frames as a wire does.
             drift = np.cumsum(rng.normal(0.0, 1.0, (len(wire_mask), 2)), axis=0).round().astype(int)
             drawn = drawn | np.stack([np.roll(course, shift, (0, 1)) for shift in drift])
@@ -165,14 +165,16 @@ class ClipDataset(Dataset[ClipBatch]):
         draws = philox(sample_seed(self.seed, sample_id, "draws")).random(2)
         offset = philox(sample_seed(self.seed, 0, "time")).random()
         draws[0] = (offset + sample_id * GOLDEN_RATIO) % 1.0
-        maps = (wire_mask, centreline_nearness(wire_mask), known, region)
-        wire_mask, nearness, known, region = (torch.from_numpy(m.astype(np.float32))[None, None] for m in maps)
+
+        def tensor(frames: NDArray[np.generic]) -> torch.Tensor:
+            return torch.from_numpy(frames.astype(np.float32))[None, None]
+
         return ClipBatch(
             image=torch.from_numpy(image)[None, None],
-            wire_mask=wire_mask,
-            nearness=nearness,
-            known=known,
-            region=region,
+            wire_mask=tensor(wire_mask),
+            nearness=tensor(centreline_nearness(wire_mask)),
+            known=tensor(known),
+            region=tensor(region),
             noise=sample_noise(self.seed, [sample_id], shape, "noise"),
             shared_noise=sample_noise(self.seed, [sample_id], (1, *shape[2:]), "shared"),
             context_noise=sample_noise(self.seed, [sample_id], shape, "context"),

@@ -97,12 +97,12 @@ class ClipGenerator(pl.LightningModule):
         """Draw a clip, set its contrast, judge it."""
         with_wire, without_wire = self.pair(clip)
         attenuated = attenuation(with_wire, without_wire, clip.wire_mask)
-        base = without_wire
+        base: NDArray[np.float32] = without_wire
         if clip.frames is not None:
             base = clip.frames.astype(np.float32) / self.intensity_max
             if clip.erased:
                 base = np.where(band_around(clip.known_wire, REGION_RADIUS_PX), without_wire, base)
-        contrast = contrast_for(base, attenuated, clip.wire_mask, clip.visibility)
+        contrast = contrast_for(base, attenuated, clip.wire_mask, clip.ignore, clip.visibility)
         if clip.hard:
             contrast = self._hardest(clip, base, attenuated, contrast)
         drawn = contrast * attenuated
@@ -127,7 +127,7 @@ class ClipGenerator(pl.LightningModule):
         scale = torch.tensor([clip.segmentation_scale, 0.0], device=self.device)
         masks = wire_mask.repeat(2, 1, 1, 1, 1)
         segmenter = GuideSegmenter(self.guide, self.scene)
-        steering = {"band_radius": self.config.band_radius, "interval": self.config.interval}
+        steering: dict[str, Any] = {"band_radius": self.config.band_radius, "interval": self.config.interval}
         scene = self.scene.generate(
             condition.frames(slice(0, 1)),
             ids,
