@@ -325,7 +325,7 @@ def test_variables_reach_the_command_even_with_spaces_and_quotes() -> None:
     # The shell itself says how it takes the line apart: exec, the command and its two words come first.
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
     run = ["--run", "a b", "--preset", "auto", "--seed", "0", "--devices", "auto"]
-    own = ["--data", "/my clips/o'neil", "--labelled-fraction", "0.5", "--seeds", "0", "1", "--x.y", "3"]
+    own = ["--data", "/my clips/o'neil", "--labelled", "0.5", "--seeds", "0", "1", "--x.y", "3"]
     assert words[0] == "exec" and words[4:] == [*run, *own]
 
 

@@ -270,14 +270,17 @@ class Pipeline:
         arms = base.pop("arms", None) or list(DEFAULT_ARMS)
         steps: list[Step] = []
         predictions: list[Path] = []
+        # Without labels to test on, the arms are trained all the same.
+        tested = not self.source.exists() or len(ClipIndex(self.source, "test", "annotated").labelled_rows) > 0
         for seed in self.seeds:
             checkpoints = {}
             for arm in arms:
                 step = self._arm(base, arm, seed)
                 checkpoints[arm] = step.outputs[0]
                 steps.append(step)
-            steps.append(self._predictions(checkpoints, seed))
-            predictions.append(steps[-1].outputs[0])
+            if tested:
+                steps.append(self._predictions(checkpoints, seed))
+                predictions.append(steps[-1].outputs[0])
         return [*steps, self._segmenter("evaluator"), self._features(), self._report(predictions)]
 
     def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
@@ -314,7 +317,7 @@ class Pipeline:
         facts = RunFacts(
             preset=self.settings.preset,
             seed=self.settings.seed,
-            seeds=tuple(self.seeds),
+            seeds=tuple(self.seeds) if predictions else (),
             predictions=tuple(predictions),
             generated=self.synthetic,
             evaluator=self.run.path("evaluator", "model.ckpt"),
