@@ -26,7 +26,7 @@ RIDGE_PX = (1.5, 2.2, 3.2, 4.5)
 LEAST_COURSE_PX = 40
 """A wire along a vessel is at least so long."""
 FAINTEST_STRETCH = 0.2
-"""Ridge, 0..1, that each 15 px of a course have at least."""
+"""Ridge that each 15 px of a course have at least."""
 SHARPEST_TURN = 1.6
 """Change of direction within 10 px that no wire makes, radians."""
 
@@ -208,14 +208,14 @@ class Background:
 
     @cached_property
     def ridge(self) -> Float[np.ndarray, "h w"]:
-        """How much of a dark line there is, 0..1, in the reference frame."""
+        """How much of a dark line there is in the reference frame; above 1 on about 3 % of its pixels."""
         first = max(0, self.reference - 1)
         near = [self._warped(t) for t in range(first, min(first + 3, len(self.frames)))]
         ridge = _ridges(np.mean(near, axis=0), RIDGE_PX)
         # Noise has lines, too: of 0.2 of its deviation in the mean of three frames.
         frame = self.frames[self.reference]
         noise = float(np.median(np.abs(frame - _blurred(frame, 1.0)))) / (0.6745 * 0.87)
-        return np.clip(ridge / max(float(np.quantile(ridge, 0.97)), 0.5 * noise, 1e-3), 0.0, 1.0)
+        return ridge / max(float(np.quantile(ridge, 0.97)), 0.5 * noise, 1e-3)
 
     def _warped(self, t: int) -> Float[np.ndarray, "h w"]:
         height, width = self.frames.shape[1:]
@@ -334,7 +334,7 @@ def _vessel_curve(
         return None
     # Wires come in through a catheter, which is dark and thick, or at the frame's edge.
     edge = np.minimum(places, np.array(ridge.shape) - 1 - places).min(axis=1)
-    weight = ridge[tuple(places.T)] ** 2 * (1.0 + 3.0 * (edge < 0.12 * min(ridge.shape)))
+    weight = np.minimum(ridge[tuple(places.T)], 1.0) ** 2 * (1.0 + 3.0 * (edge < 0.12 * min(ridge.shape)))
     start = places[int(rng.choice(len(places), p=weight / weight.sum()))]
     graph = MCP_Geometric(1.0 / (0.03 + ridge))
     graph.find_costs([tuple(start)])
