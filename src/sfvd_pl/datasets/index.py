@@ -80,6 +80,10 @@ class ClipIndex:
         mask = self._frames("frames/wire_mask", clip, offsets)
         return mask * self.known(clip, offsets)[:, None, None].astype(np.uint8)
 
+    def ignore(self, clip: int, offsets: NDArray[np.int64]) -> UInt8[np.ndarray, "T H W"]:
+        """1 where nobody knows whether these frames show a wire, within the clip's valid extent."""
+        return self._frames("frames/ignore", clip, offsets).astype(np.uint8)
+
     def known(self, clip: int, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether their masks may be used."""
         known: NDArray[np.bool_] = self.label_known[self.start[clip] + offsets]
