@@ -112,7 +112,7 @@ class Summary:
         lines = [
             f"{self.path}: {self.clips} clips, {self.frames} frames of {height} x {width}",
             *(
-                f"  {split}: {len(names)} patients ({', '.join(names)})"
+                f"  {split}: {len(names)} patients ({', '.join(names) or 'nobody'})"
                 for split, names in self.patients.items()
             ),
             f"  annotated clips: {self.annotated}, labelled: {self.labelled}",
@@ -179,7 +179,7 @@ def assign_splits(
 
     The order in which patients are given doesn't matter: they are ranked by a hash of (seed, patient).
     Validation and test need labels, so they take annotated patients first, and at least one each. Fewer than three of
-    these are too few to divide: all of them train.
+    these are too few to divide: all of them train, and nobody validates.
 
     Args:
         patients: Names, repeats allowed.
@@ -210,6 +210,7 @@ def assign_splits(
     queue = [*(name for name in labelled if name not in kept), *others]
     pool = len(labelled) if enough else len(names)
     n_test, n_val = (max(1, round(f * pool)) if f else 0 for f in (config.test_fraction, config.val_fraction))
+    n_val *= enough  # a training is validated by labels only
     while n_test + n_val > min(pool - 1, len(queue)):
         n_test, n_val = (n_test - 1, n_val) if n_test > n_val else (n_test, n_val - 1)
     test, val = set(queue[:n_test]), set(queue[n_test : n_test + n_val])
