@@ -349,7 +349,7 @@ def _vessel_curve(
     return (best + 0.5) * (back.size / ridge.shape) - 0.5
 
 
-def _smooth(path: Points, sigma_px: float) -> Points:
+def _smooth(path: Points, sigma_px: float) -> Float[np.ndarray, "M 2"]:
     """A path of pixels as a smooth curve with points ``STEP_PX`` apart; its ends stay."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     at = np.arange(0.0, along[-1], STEP_PX)
