@@ -279,16 +279,16 @@ class _Table:
         clip = clip.rescaled(self.intensity_max)
         height, width = clip.frame_shape
         padding = ((0, 0), (0, self.shape[0] - height), (0, self.shape[1] - width))
-        seen = np.full(len(clip), np.nan)
-        if clip.annotated.any():  # measured before padding: repeated edge pixels have no noise of their own
-            seen[clip.annotated] = clip_visibility(clip.image[clip.annotated], clip.wire_mask[clip.annotated])
+        seen, known = np.full(len(clip), np.nan), clip.annotated
+        ignore = np.zeros_like(clip.wire_mask) if clip.ignore is None else clip.ignore
+        if known.any():  # measured before padding: repeated edge pixels have no noise of their own
+            seen[known] = clip_visibility(clip.image[known], clip.wire_mask[known], ignore=ignore[known])
         block = max(1, PADDED_BYTES // (self.shape[0] * self.shape[1] * clip.image.itemsize))
         for begin in range(0, len(clip), block):  # a long clip of small frames may lie beside a huge one
             part = slice(begin, begin + block)
             writer.append("frames/image", np.pad(clip.image[part], padding, mode="edge"))
             writer.append("frames/wire_mask", np.pad(clip.wire_mask[part], padding))
-            ignore = np.zeros_like(clip.wire_mask[part]) if clip.ignore is None else clip.ignore[part]
-            writer.append("frames/ignore", np.pad(ignore, padding))
+            writer.append("frames/ignore", np.pad(ignore[part], padding))
         writer.append("frames/annotated", clip.annotated)
         writer.append("frames/visibility", seen.astype(np.float32))
         self.clips.append(_ClipRow(clip, seen.astype(np.float32)))

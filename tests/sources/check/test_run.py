@@ -38,6 +38,14 @@ def test_clean_clips_give_no_finding(clean: Check) -> None:
     assert len(clean.clips) == 24 and sum(clip.frames for clip in clean.clips) == 144
 
 
+def test_pixels_to_ignore_are_no_fault(clean: Check, tmp_path: Path) -> None:
+    clips = clean_clips(patients=12, runs=2, frames=6, side=72)
+    ignoring = [replace(clip, ignore=(1 - clip.wire_mask) * (clip.image < 90).astype(np.uint8)) for clip in clips]
+    assert any(clip.ignore.any() for clip in ignoring)
+    check = checked(tmp_path / "source.h5", ignoring, CheckConfig(window=64, frames=6))
+    assert check.findings == clean.findings
+
+
 def test_facts_are_those_of_the_clips(clean: Check) -> None:
     for facts, clip in zip(clean.clips, clean_clips(patients=12, runs=2, frames=6, side=72), strict=True):
         assert (facts.name, facts.patient, facts.frames) == (clip.name, clip.patient, len(clip))
