@@ -15,7 +15,11 @@ RUN ?= default
 SEED ?= 0
 ## number of devices to train on, or auto
 DEVICES ?= auto
-## share of the annotated training clips whose masks may be used, e.g. 0.25; empty: the preset's
+## CSV file with the columns patient and part (train, val or test); empty: shares of the patients
+SPLIT ?=
+## none: every patient trains, nobody is tested; empty: as SPLIT says
+TEST ?=
+## labels to use: a share, e.g. 0.25; names of clips, with commas; or a file of names; empty: all of your clips'
 LABELLED ?=
 ## seeds of the segmentation comparison, e.g. "0 1 2"; empty: SEED alone
 SEEDS ?=
@@ -36,7 +40,8 @@ SFVD = $(call quote,$(BIN)/sfvd)
 RUN_SFVD = exec $(SFVD) run
 SETTINGS = --run $(call quote,$(RUN)) --preset $(call quote,$(PRESET)) --seed $(call quote,$(SEED)) \
 	--devices $(call quote,$(DEVICES)) $(if $(DATA),--data $(call quote,$(DATA))) \
-	$(if $(LABELLED),--labelled-fraction $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+	$(if $(SPLIT),--split $(call quote,$(SPLIT))) $(if $(TEST),--test $(call quote,$(TEST))) \
+	$(if $(LABELLED),--labelled $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 .PHONY: help install stage1 stage2 augment segment all rollout report test lint types imports check bench clean clean-run
 

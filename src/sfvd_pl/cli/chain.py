@@ -17,6 +17,7 @@ from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_fol
 from sfvd_pl.pipeline.report.write import write_evaluation
 from sfvd_pl.pipeline.run import Pipeline
 from sfvd_pl.pipeline.settings import STAGES, STEPS, RunSettings
+from sfvd_pl.pipeline.source import split_settings
 from sfvd_pl.pipeline.summary import summary
 
 
@@ -82,7 +83,16 @@ def _run_parser() -> argparse.ArgumentParser:
         metavar="COMMAND",
         help="what starts trainings and generation on their machines, a process for each device, such as srun",
     )
-    parser.add_argument("--labelled-fraction", type=float, default=None, help="share of labelled training clips")
+    parser.add_argument(
+        "--split", type=Path, default=None, help="CSV file, patient and part (train, val or test): who is tested"
+    )
+    parser.add_argument("--test", choices=("none",), default=None, help="none: every patient trains, nobody is tested")
+    parser.add_argument(
+        "--labelled",
+        default=None,
+        help="which training clips keep their labels: a share, names with commas between, or a file with one name on "
+        "each line (default: all of your own clips, the preset's share of the simulator's)",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="seeds of the comparison's arms")
     return parser
 
@@ -109,7 +119,7 @@ def run(args: Sequence[str]) -> None:
             data=known.data,
             seed=known.seed,
             devices=known.devices,
-            labelled_fraction=known.labelled_fraction,
+            split=split_settings(known.split, known.test, known.labelled),
             seeds=tuple(known.seeds),
             overrides=parse_overrides(rest, STEPS),
             nodes=known.nodes,

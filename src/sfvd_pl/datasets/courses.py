@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from skimage.graph import MCP_Geometric
 from skimage.morphology import skeletonize
 
-Points = Float[np.ndarray, "K 2"]
+Points = Float[np.ndarray, "_ 2"]
 """Rows and columns along a curve."""
 
 MIN_WIRE_PIXELS = 16
@@ -26,7 +26,7 @@ RIDGE_PX = (1.5, 2.2, 3.2, 4.5)
 LEAST_COURSE_PX = 40
 """A wire along a vessel is at least so long."""
 FAINTEST_STRETCH = 0.2
-"""Ridge, 0..1, that each 15 px of a course have at least."""
+"""Ridge that each 15 px of a course have at least."""
 SHARPEST_TURN = 1.6
 """Change of direction within 10 px that no wire makes, radians."""
 
@@ -92,7 +92,7 @@ def draw_curve(
 
 
 def _draw_pieces(
-    middles: Points, along: Points, half: Float[np.ndarray, "K"], height: int, width: int, width_px: float
+    middles: Points, along: Points, half: Float[np.ndarray, " K"], height: int, width: int, width_px: float
 ) -> Float[np.ndarray, "{height} {width}"]:
     """Coverage of short straight pieces, each with its middle, direction and half length."""
     reach = int(np.ceil(width_px / 2 + 1.5))
@@ -208,11 +208,14 @@ class Background:
 
     @cached_property
     def ridge(self) -> Float[np.ndarray, "h w"]:
-        """How much of a dark line there is, 0..1, in the reference frame."""
+        """How much of a dark line there is in the reference frame; above 1 on about 3 % of its pixels."""
         first = max(0, self.reference - 1)
         near = [self._warped(t) for t in range(first, min(first + 3, len(self.frames)))]
         ridge = _ridges(np.mean(near, axis=0), RIDGE_PX)
-        return np.clip(ridge / max(float(np.quantile(ridge, 0.97)), 1e-3), 0.0, 1.0)
+        # Noise has lines, too: of 0.2 of its deviation in the mean of three frames.
+        frame = self.frames[self.reference]
+        noise = float(np.median(np.abs(frame - _blurred(frame, 1.0)))) / (0.6745 * 0.87)
+        return ridge / max(float(np.quantile(ridge, 0.97)), 0.5 * noise, 1e-3)
 
     def _warped(self, t: int) -> Float[np.ndarray, "h w"]:
         height, width = self.frames.shape[1:]
@@ -284,7 +287,8 @@ def _ridges(frame: Float[np.ndarray, "h w"], scales: tuple[float, ...]) -> Float
         across = 0.5 * np.arctan2(2 * xy, xx - yy)  # the direction of the largest curvature
         aside = 2 * scale * np.stack([np.cos(across), np.sin(across)], axis=-1)
         # An edge is dark against one side only: that of a shutter, a rib or the diaphragm is no line.
-        best = np.maximum(best, np.minimum(_moved(smooth, aside), _moved(smooth, -aside)) - smooth)
+        left, right = _moved(smooth, aside), _moved(smooth, -aside)
+        best = np.maximum(best, np.minimum(left, right) - smooth - 0.25 * np.abs(left - right))
     return best
 
 
@@ -294,7 +298,7 @@ def vessel_sequence(
     width_px: float,
     avoid: Bool[np.ndarray, "T H W"] | None = None,
 ) -> UInt8[np.ndarray, "T H W"] | None:
-    """Masks of a wire that follows a visible vessel, catheter or lead of a clip, moves with it, and is pushed or pulled.
+    """Masks of a wire in a visible vessel, catheter or lead of a clip, moved with it, and pushed or pulled.
 
     Args:
         clip: Grey values, 0..1, or their :class:`Background`, which is worth keeping for several sequences.
@@ -306,7 +310,7 @@ def vessel_sequence(
         0 or 1, at least ``MIN_WIRE_PIXELS`` in every frame; None where no course was found.
     """
     back = clip if isinstance(clip, Background) else Background(clip)
-    shut = None if avoid is None else avoid.any(axis=0)
+    shut = None if avoid is None else np.asarray(avoid.any(axis=0))
     for _ in range(STARTS):
         curve = _vessel_curve(back, rng, shut)
         if curve is None:
@@ -322,19 +326,18 @@ def _vessel_curve(
 ) -> Points | None:
     """A smooth course along ridges in the reference frame, in pixels of the clip."""
     ridge = back.ridge
-    free = np.ones(ridge.shape, bool)
     if shut is not None:
-        closed = _shrunk(ndimage.binary_dilation(shut, iterations=2).astype(np.float32), 1)
-        free = cv2.resize(closed, ridge.shape[::-1], interpolation=cv2.INTER_AREA) == 0
-    places = np.argwhere((ridge > 0.5) & free)
+        closed = ndimage.binary_dilation(shut, iterations=2).astype(np.float32)
+        ridge = ridge * (cv2.resize(closed, ridge.shape[::-1], interpolation=cv2.INTER_AREA) == 0)
+    places = np.argwhere(ridge > 0.5)
     if len(places) < LEAST_COURSE_PX:
         return None
     # Wires come in through a catheter, which is dark and thick, or at the frame's edge.
     edge = np.minimum(places, np.array(ridge.shape) - 1 - places).min(axis=1)
-    weight = ridge[tuple(places.T)] ** 2 * (1.0 + 3.0 * (edge < 0.12 * min(ridge.shape)))
+    weight = np.minimum(ridge[tuple(places.T)], 1.0) ** 2 * (1.0 + 3.0 * (edge < 0.12 * min(ridge.shape)))
     start = places[int(rng.choice(len(places), p=weight / weight.sum()))]
-    graph = MCP_Geometric(np.where(free, 1.0 / (0.03 + ridge), 300.0))
-    costs = graph.find_costs([tuple(start)])[0]
+    graph = MCP_Geometric(1.0 / (0.03 + ridge))
+    graph.find_costs([tuple(start)])
     far = places[np.linalg.norm(places - start, axis=1) >= rng.uniform(0.15, 0.5) * max(ridge.shape)]
     best, best_score = None, FAINTEST_STRETCH
     for end in far[rng.integers(len(far), size=12)] if len(far) else far:
@@ -349,14 +352,14 @@ def _vessel_curve(
     return (best + 0.5) * (back.size / ridge.shape) - 0.5
 
 
-def _smooth(path: Points, sigma_px: float) -> Float[np.ndarray, "M 2"]:
-    """A path of pixels as a smooth curve with points ``STEP_PX`` apart; its ends stay."""
+def _smooth(path: Points, sigma_px: float) -> Points:
+    """A path of pixels as a smooth curve of points ``STEP_PX`` apart; its ends stay."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     at = np.arange(0.0, along[-1], STEP_PX)
     dense = np.stack([np.interp(at, along, column) for column in path.T], axis=1)
     pad = min(len(dense) - 1, int(4 * sigma_px / STEP_PX))
     mirrored = [2 * dense[0] - dense[pad:0:-1], dense, 2 * dense[-1] - dense[-2 : -pad - 2 : -1]]
-    smooth = ndimage.gaussian_filter1d(np.concatenate(mirrored), sigma_px / STEP_PX, axis=0)
+    smooth: Points = ndimage.gaussian_filter1d(np.concatenate(mirrored), sigma_px / STEP_PX, axis=0)
     return smooth[pad : pad + len(dense)]
 
 

@@ -95,9 +95,13 @@ class DealtBatches(Sampler[list[int]]):
         batch_size: Samples of a batch; the last may be smaller.
         rank: Which of the ranks this is.
         world_size: How many there are.
+        measured: Whether any batch is counted; otherwise they are there to be looked at.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1, *, measured: bool = True
+    ) -> None:
+        self.measured = measured
         starts = range(0, num_samples, batch_size)
         self.batches = [list(range(k, min(k + batch_size, num_samples))) for k in starts[rank::world_size]]
         self.counted = len(self.batches)
@@ -114,7 +118,7 @@ class DealtBatches(Sampler[list[int]]):
 
     def counts(self, batch: int) -> bool:
         """Whether a batch is this rank's own."""
-        return batch < self.counted
+        return self.measured and batch < self.counted
 
 
 def worker_options() -> dict[str, Any]:

@@ -47,18 +47,28 @@ class ExactMean(Metric):
 
 def counts(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Whether a validation or test batch is this rank's to count (``DealtBatches``)."""
+    batches = _dealt(trainer)
+    return batches is None or batches.counts(batch_idx)
+
+
+def _dealt(trainer: pl.Trainer) -> DealtBatches | None:
     loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
     sampler = getattr(loader, "batch_sampler", None)
-    return sampler.counts(batch_idx) if isinstance(sampler, DealtBatches) else True
+    return sampler if isinstance(sampler, DealtBatches) else None
 
 
 def log_and_reset(module: pl.LightningModule, **metrics: Metric) -> None:
     """Log metrics over all ranks at the end of an epoch; every rank must call it, for they exchange their counts.
 
+    Where nothing is measured (``DealtBatches``) nothing is logged.
+
     Args:
         module: Whose epoch ends.
         metrics: By their names in the log, with ``__`` for ``/``.
     """
+    batches = _dealt(module.trainer)
+    if batches is not None and not batches.measured:
+        return
     for name, metric in metrics.items():
         module.log(name.replace("__", "/"), metric.compute(), prog_bar=name != "val__null_share")
         metric.reset()

@@ -33,7 +33,16 @@ WITHOUT_EFFECT = {
 }
 """Settings, by section, a change of which makes nothing anew: they say where things are kept, how they are shown and
 how a step's samples are divided."""
-DEFAULT_ARMS = ("real", "classical", "synthetic", "pretrain")
+DEFAULT_ARMS = ("real", "paste", "pseudo", "synthetic")
+ARM_INPUTS = {
+    "synthetic": ("synthetic",),
+    "pretrain": ("synthetic",),
+    "all": ("synthetic", "suspects"),
+    "pseudo": ("suspects",),
+    "paste": ("suspects",),
+    "scene": ("scenes",),
+}
+"""Artifacts that an arm learns from, beside the source."""
 
 
 class Pipeline:
@@ -270,25 +279,25 @@ class Pipeline:
         arms = base.pop("arms", None) or list(DEFAULT_ARMS)
         steps: list[Step] = []
         predictions: list[Path] = []
+        # Without labels to test on, the arms are trained all the same.
+        tested = not self.source.exists() or len(ClipIndex(self.source, "test", "annotated").labelled_rows) > 0
         for seed in self.seeds:
             checkpoints = {}
             for arm in arms:
                 step = self._arm(base, arm, seed)
                 checkpoints[arm] = step.outputs[0]
                 steps.append(step)
-            steps.append(self._predictions(checkpoints, seed))
-            predictions.append(steps[-1].outputs[0])
+            if tested:
+                steps.append(self._predictions(checkpoints, seed))
+                predictions.append(steps[-1].outputs[0])
         return [*steps, self._segmenter("evaluator"), self._features(), self._report(predictions)]
 
     def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
         folder = self._seeded(f"segment/{arm}", seed)
         config = self._training(folder, base, seed=seed)
-        inputs = {"source": self.source}
-        data: dict[str, Any] = {"mix": {"arm": arm}}
-        if arm in ("synthetic", "pretrain"):
-            data["synthetic"] = str(self.synthetic)
-            inputs["synthetic clips"] = self.synthetic
-        return self._fit(folder, "segment", merged(config, {"data": data}), inputs)
+        files = {name: getattr(self, name) for name in ARM_INPUTS.get(arm, ())}
+        data = {"mix": {"arm": arm}, **{name: str(path) for name, path in files.items()}}
+        return self._fit(folder, "segment", merged(config, {"data": data}), {"source": self.source, **files})
 
     def _seeded(self, name: str, seed: int) -> str:
         """The run's own seed keeps the plain name, so that more seeds later don't train the first one again."""
@@ -314,7 +323,7 @@ class Pipeline:
         facts = RunFacts(
             preset=self.settings.preset,
             seed=self.settings.seed,
-            seeds=tuple(self.seeds),
+            seeds=tuple(self.seeds) if predictions else (),
             predictions=tuple(predictions),
             generated=self.synthetic,
             evaluator=self.run.path("evaluator", "model.ckpt"),

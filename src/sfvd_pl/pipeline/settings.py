@@ -27,7 +27,7 @@ class RunSettings:
         data: Folder of clips, or one recording; None simulates them.
         seed: Of everything.
         devices: As in Lightning's Trainer; of each machine.
-        labelled_fraction: Overrides the preset's; None keeps it.
+        split: Settings of the split (``split_settings``), on top of the preset's.
         seeds: Seeds of the comparison's arms; each arm is trained once for each.
         overrides: Settings by step, on top of the preset.
         nodes: Machines that train together; the launcher starts a process for each device of each.
@@ -41,7 +41,7 @@ class RunSettings:
     data: Path | None = None
     seed: int = 0
     devices: str = "auto"
-    labelled_fraction: float | None = None
+    split: dict[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     nodes: int = 1

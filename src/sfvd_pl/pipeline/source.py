@@ -10,7 +10,53 @@ from sfvd_pl.pipeline.presets import merged
 from sfvd_pl.pipeline.settings import RunSettings
 from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 from sfvd_pl.pipeline.summary import clips_line
+from sfvd_pl.sources.patients import read_split
 from sfvd_pl.sources.walk import listed_files
+from sfvd_pl.sources.write import SplitConfig
+
+
+def split_settings(split: Path | None, test: str | None, labelled: str | None) -> dict[str, Any]:
+    """Settings of ``SplitConfig`` for what a user asks for.
+
+    Args:
+        split: A CSV file with the columns ``patient`` and ``part``.
+        test: ``none``: every patient trains.
+        labelled: A share of the annotated training clips, names of clips with commas between, or a file with one name
+            on each line.
+
+    Raises:
+        SfvdError: The file can't be read, or the settings contradict one another or themselves.
+    """
+    if split is not None and test is not None:
+        raise ConfigError(
+            "two ways to say who is tested", key="SPLIT and TEST", expected="one of them", found=f"{split} and {test}"
+        )
+    asked: dict[str, Any] = {}
+    if test is not None:
+        asked |= {"val_fraction": 0.0, "test_fraction": 0.0}
+    if split is not None:
+        asked |= {"parts": read_split(split)}
+    if labelled is not None:
+        asked |= _labels(labelled)
+    SplitConfig(**asked)
+    return asked
+
+
+def _labels(text: str) -> dict[str, Any]:
+    try:
+        return {"labelled_fraction": float(text)}
+    except ValueError:
+        file = Path(text)
+        names = file.read_text("utf-8-sig", "replace").splitlines() if file.is_file() else text.split(",")
+    clips = [name.strip() for name in names if name.strip()]
+    if not clips:
+        raise ConfigError(
+            "no clip would keep its labels",
+            key="LABELLED",
+            expected="a share such as 0.25, names of clips with commas between, or a file with one name on each line",
+            found=text,
+        )
+    return {"labelled_clips": clips}
 
 
 def source_step(run: Run, settings: RunSettings, config: dict[str, Any], out: Path) -> Step:
@@ -22,12 +68,14 @@ def source_step(run: Run, settings: RunSettings, config: dict[str, Any], out: Pa
         config: Settings of the step.
         out: The source artifact.
     """
-    config = merged(config, {"seed": settings.seed})
-    if settings.labelled_fraction is not None:
-        config = merged(config, {"split": {"labelled_fraction": settings.labelled_fraction}})
+    overrides = settings.overrides.get("source", {})
+    own = {}
+    if settings.data is not None and "labelled_fraction" not in overrides.get("split", {}):
+        own = {"labelled_fraction": 1.0}  # the preset's share is the simulator's, whose clips all have labels
+    config = merged(config, {"seed": settings.seed, "split": {**own, **settings.split}})
     asked, fingerprint = config, config
     if settings.data is not None:
-        asked, fingerprint = _import(config, settings.data, settings.overrides.get("source", {}))
+        asked, fingerprint = _import(config, settings.data, overrides)
 
     def action(resume: bool) -> None:
         command = ["data", "simulate"] if settings.data is None else ["data", "import"]

@@ -70,8 +70,10 @@ def _headline(metrics: dict[str, Any]) -> list[str]:
             f"  {arm['name']:<10} Dice {_number(overlap['mean'])} {bounds}"
             f"  clDice {_number(cldice['mean'])}  tip error {_number(tip['mean'])} px"
         )
-    lines += [f"  {name}: not measured, {why}" for name, why in metrics["not_measured"].items()]
-    return lines
+    reasons: dict[str, list[str]] = {}
+    for name, why in metrics["not_measured"].items():
+        reasons.setdefault(why, []).append(name)
+    return lines + [f"  {', '.join(names)}: not measured, {why}" for why, names in reasons.items()]
 
 
 def _number(value: float | None) -> str:

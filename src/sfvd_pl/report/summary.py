@@ -36,6 +36,9 @@ SIGNIFICANT = 0.05
 FEW_PATIENTS = 10
 """With fewer patients, an interval over patients is wide and rests on assumptions."""
 
+UNTESTED = ("there are no test patients", "no test patient has labels")
+"""How a reason begins that a section wasn't measured for."""
+
 
 def verdicts(metrics: Mapping[str, Any]) -> list[Verdict]:
     """The four questions with their answers."""
@@ -80,7 +83,7 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
     )
     return _judged(
         "Does it look right?",
-        reasons,
+        reasons or _unmeasured(metrics, ("noise",)),
         {"yes": "Yes, in all that was measured", "partly": "Only in part", "no": "No", "unknown": "Unknown"},
         rule,
     )
@@ -119,6 +122,7 @@ def _labels(metrics: Mapping[str, Any]) -> Verdict:
         "px further off than in real clips. All hold: yes; fewer than half: no."
     )
     words: dict[Answer, str] = {"yes": "Yes", "partly": "Not in every respect", "no": "No", "unknown": "Unknown"}
+    reasons = reasons or _unmeasured(metrics, ("label_fidelity",))
     return _judged("Do the labels hold?", reasons, words, rule)
 
 
@@ -131,7 +135,9 @@ def _helps(metrics: Mapping[str, Any]) -> Verdict:
     )
     section = metrics.get("segmentation")
     if not section or not section["arms"]:
-        return Verdict(question, "unknown", "Not measured", _unmeasured(metrics, ("segmentation",)), rule)
+        why = metrics["not_measured"].get("segmentation", "")
+        words = next((f"It cannot be known: {begin}" for begin in UNTESTED if why.startswith(begin)), "Not measured")
+        return Verdict(question, "unknown", words, _unmeasured(metrics, ("segmentation",)), rule)
     p_of = {row["arm"]: row["p_holm"] for row in section["tests"]["rows"] if row["measure"] == "dice"}
     reasons, better, worse, leaning = [], [], [], list[str]()
     for arm in section["arms"]:
@@ -208,7 +214,7 @@ def _judged(question: str, reasons: Sequence[Reason], words: Mapping[Answer, str
         answer = "yes"
     elif 2 * sum(known) < len(known):
         answer = "no"
-    return Verdict(question, answer, words[answer], reasons or [Reason(None, "nothing of this was measured")], rule)
+    return Verdict(question, answer, words[answer], reasons, rule)
 
 
 def _near_one(ratio: float | None, tolerance: float) -> bool | None:

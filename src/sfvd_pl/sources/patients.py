@@ -104,12 +104,7 @@ def read_patients(path: Path) -> dict[str, str]:
         SourceError: Unreadable, other columns, an empty or unsafe cell, or a path twice.
     """
     table: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise SourceError("the list of patients can't be read", file=path, expected="CSV", found=str(error)) from error
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_rows(path), 2):
         where, patient = (row.get("path") or "").strip(), (row.get("patient") or "").strip()
         key = str(PurePosixPath(where.replace("\\", "/")))
         if not where or not patient or "/" in patient or patient in (".", "..") or key in table:
@@ -123,3 +118,34 @@ def read_patients(path: Path) -> dict[str, str]:
             )
         table[key] = patient
     return table
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """A CSV file with the columns ``patient`` and ``part``: every patient to train, val or test.
+
+    Raises:
+        SourceError: Unreadable, other columns, no such part, a patient twice, or nobody.
+    """
+    parts: dict[str, str] = {}
+    rows = _rows(path)
+    for number, row in enumerate(rows or [{}], 2):
+        patient, part = (row.get("patient") or "").strip(), (row.get("part") or "").strip()
+        if not patient or part not in ("train", "val", "test") or patient in parts:
+            raise SourceError(
+                "a line of the split says nothing, or something twice",
+                file=path,
+                key=f"line {number}",
+                expected="patient,part: each patient once, a part that is train, val or test",
+                found=dict(list(row.items())[:4]) or "no line",
+                remedy="correct the line; the first one must be: patient,part",
+            )
+        parts[patient] = part
+    return parts
+
+
+def _rows(path: Path) -> list[dict[str, str | None]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise SourceError("the list of patients can't be read", file=path, expected="CSV", found=str(error)) from error

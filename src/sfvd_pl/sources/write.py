@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,31 @@ PADDED_BYTES = 2**26
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How patients are split and how many training clips keep their labels.
+    """Which patients train, validate and test, and which training clips keep their labels.
 
     Args:
-        val_fraction: Share of the patients for validation.
-        test_fraction: Share of the patients for the test.
+        val_fraction: Share of the patients for validation; 0 for nobody.
+        test_fraction: Share of the patients for the test; 0 for nobody.
         labelled_fraction: Share of the annotated training clips whose masks training may use.
+        parts: Every patient to ``train``, ``val`` or ``test``; takes the place of the fractions.
+        labelled_clips: Names of the training clips that keep their labels; takes the place of the fraction.
 
     Raises:
-        SourceError: A fraction is out of range, or nothing is left for training.
+        SourceError: A fraction or a part is none, or nothing is left for training.
     """
 
     val_fraction: float = 0.2
     test_fraction: float = 0.25
     labelled_fraction: float = 1.0
+    parts: dict[str, str] = field(default_factory=dict)
+    labelled_clips: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Check the fractions."""
+        """Check the fractions and the parts."""
         for key in ("val_fraction", "test_fraction"):
             value = getattr(self, key)
-            if not 0 < value < 1:
-                raise SourceError("a split needs a share", key=key, expected="between 0 and 1", found=value)
+            if not 0 <= value < 1:
+                raise SourceError("a split needs a share", key=key, expected="0 <= f < 1", found=value)
         if self.val_fraction + self.test_fraction >= 1:
             found = self.val_fraction + self.test_fraction
             raise SourceError(
@@ -53,15 +58,20 @@ class SplitConfig:
                 found=found,
             )
         if not 0 < self.labelled_fraction <= 1:
-            found = self.labelled_fraction
             raise SourceError(
-                "no clip is left with labels", key="labelled_fraction", expected="0 < f <= 1", found=found
+                "not a share of the labelled clips",
+                key="labelled_fraction",
+                expected="0 < f <= 1",
+                found=self.labelled_fraction,
+                remedy="give a share, or name the clips that keep their labels",
             )
+        if wrong := {patient: part for patient, part in self.parts.items() if part not in SPLITS}:
+            raise SourceError("no such part", key="parts", expected=", ".join(SPLITS), found=wrong)
 
 
 @dataclass(frozen=True)
 class ClipMeta:
-    """What the choice of labelled clips needs to know of a clip."""
+    """What the split and the choice of labelled clips need to know of a clip."""
 
     name: str
     patient: str
@@ -102,7 +112,7 @@ class Summary:
         lines = [
             f"{self.path}: {self.clips} clips, {self.frames} frames of {height} x {width}",
             *(
-                f"  {split}: {len(names)} patients ({', '.join(names)})"
+                f"  {split}: {len(names)} patients ({', '.join(names) or 'nobody'})"
                 for split, names in self.patients.items()
             ),
             f"  annotated clips: {self.annotated}, labelled: {self.labelled}",
@@ -113,41 +123,113 @@ class Summary:
         return "\n".join(lines)
 
 
+def settle(clips: Iterable[ClipMeta], config: SplitConfig, seed: int) -> list[tuple[ClipMeta, bool]]:
+    """Each clip with the split of its patient, and whether its masks may be used; the one place that decides it.
+
+    Raises:
+        SourceError: The patients can't be split so, a named clip isn't there or can't train, or no training clip has
+            masks.
+    """
+    clips = list(clips)
+    names = sorted(clip.name for clip in clips)
+    for name in config.labelled_clips:
+        if name not in names:
+            near = get_close_matches(name, names, cutoff=0.3)
+            raise SourceError(
+                "there is no such clip to keep its labels",
+                key="LABELLED (labelled_clips)",
+                expected=f"names of clips, such as {', '.join(near or names[:3])}",
+                found=name,
+                remedy="correct the name; a file of names holds one on each line",
+            )
+    named = {clip.patient for clip in clips if clip.name in config.labelled_clips}
+    annotated = {clip.patient for clip in clips if clip.annotated}
+    splits = assign_splits({clip.patient for clip in clips}, config, seed, annotated=annotated, training=named)
+    clips = [replace(clip, split=splits[clip.patient]) for clip in clips]
+    able = {clip.name for clip in clips if clip.annotated and clip.split == "train"}
+    if unable := [name for name in config.labelled_clips if name not in able]:
+        raise SourceError(
+            "clips that are to keep their labels can't train",
+            key="LABELLED (labelled_clips)",
+            expected="clips of training patients that have masks",
+            found=", ".join(unable),
+            remedy="name others, add masks, or move their patients to the part train",
+        )
+    if not able:
+        raise SourceError(
+            "no clip of a training patient has masks",
+            key="SPLIT (parts)",
+            expected=f"an annotated patient ({', '.join(sorted(annotated))}) in the part train",
+        )
+    if config.labelled_clips:
+        return [(c, c.annotated and (c.split != "train" or c.name in config.labelled_clips)) for c in clips]
+    labelled = draw_labelled(clips, config.labelled_fraction, seed)
+    return [(clip, labelled[clip.name]) for clip in clips]
+
+
 def assign_splits(
-    patients: Iterable[str], config: SplitConfig, seed: int, *, annotated: Collection[str] | None = None
+    patients: Iterable[str],
+    config: SplitConfig,
+    seed: int,
+    *,
+    annotated: Collection[str] | None = None,
+    training: Collection[str] = (),
 ) -> dict[str, str]:
-    """Give every patient to train, val or test; at least one to each.
+    """Give every patient to train, val or test.
 
     The order in which patients are given doesn't matter: they are ranked by a hash of (seed, patient).
-    Validation and test need labels, so they take annotated patients first, after training has been left one.
+    Validation and test need labels, so they take annotated patients first, and at least one each. Fewer than three of
+    these are too few to divide: all of them train, and nobody validates.
 
     Args:
         patients: Names, repeats allowed.
-        config: Fractions, of the annotated patients where there are three or more of them, else of all.
+        config: Parts, or fractions of the annotated patients where there are three or more of them, else of all.
         seed: Another seed gives another split.
         annotated: Patients with annotated clips; None where all have.
+        training: Patients who must train.
 
     Raises:
-        SourceError: Fewer than three patients.
+        SourceError: Fewer patients than parts, or the parts aren't those of these patients.
     """
     names = sorted(set(patients), key=lambda patient: _rank(seed, "split", patient))
-    if len(names) < 3:
+    if config.parts:
+        return _listed_parts(names, config.parts)
+    least = 1 + (config.val_fraction > 0) + (config.test_fraction > 0)
+    if len(names) < least:
         raise SourceError(
             "too few patients to split",
-            expected="at least 3: one each to train, validate and test",
+            expected=f"at least {least}: one for each part",
             found=f"{len(names)} ({', '.join(names)})",
-            remedy="add patients; frames of one patient must not lie on both sides of a split",
+            remedy="add patients, since frames of one patient must not lie on both sides of a split; or let all of "
+            "them train: TEST=none (val_fraction and test_fraction 0)",
         )
-    labelled = [name for name in names if annotated is None or name in set(annotated)]
+    labelled = [name for name in names if annotated is None or name in annotated]
     others = [name for name in names if name not in set(labelled)]
-    pool = len(labelled) if len(labelled) >= 3 else len(names)
-    n_test = max(1, round(config.test_fraction * pool))
-    n_val = max(1, round(config.val_fraction * pool))
-    while n_test + n_val > pool - 1:
-        n_test, n_val = (n_test - 1, n_val) if n_test >= n_val else (n_test, n_val - 1)
-    queue = labelled[1:] + others + labelled[:1]
+    enough = len(labelled) >= 3
+    kept = [name for name in labelled if name in training] or (labelled[:1] if enough else labelled)
+    queue = [*(name for name in labelled if name not in kept), *others]
+    pool = len(labelled) if enough else len(names)
+    n_test, n_val = (max(1, round(f * pool)) if f else 0 for f in (config.test_fraction, config.val_fraction))
+    n_val *= enough  # a training is validated by labels only
+    while n_test + n_val > min(pool - 1, len(queue)):
+        n_test, n_val = (n_test - 1, n_val) if n_test > n_val else (n_test, n_val - 1)
     test, val = set(queue[:n_test]), set(queue[n_test : n_test + n_val])
     return {name: "test" if name in test else "val" if name in val else "train" for name in sorted(names)}
+
+
+def _listed_parts(names: Sequence[str], parts: Mapping[str, str]) -> dict[str, str]:
+    """The user's own split, which must be one of these very patients."""
+    missing, unknown = sorted(set(names) - set(parts)), sorted(set(parts) - set(names))
+    if missing or unknown:
+        found = [f"{what}: {', '.join(who)}" for what, who in (("not listed", missing), ("unknown", unknown)) if who]
+        raise SourceError(
+            "the split doesn't list the patients of this data set",
+            key="SPLIT (parts)",
+            expected=f"each of {', '.join(sorted(names))} once, and nobody else",
+            found="; ".join(found),
+            remedy="correct the list",
+        )
+    return {name: parts[name] for name in sorted(names)}
 
 
 def draw_labelled(clips: Sequence[ClipMeta], fraction: float, seed: int) -> dict[str, bool]:
@@ -235,11 +317,11 @@ def write_source(
     with writer:
         for clip in tqdm(chain([first], stream), "source", total, disable=not progress, unit="clip"):
             table.add(writer, clip)
-        splits, labelled = table.settle(split, seed)
-        table.write_columns(writer, splits, labelled)
+        settled = table.settle(split, seed)
+        table.write_columns(writer, settled)
         # who is in it is known only now that the stream has ended
-        writer.provenance = replace(provenance, patients=tuple(sorted(splits)))
-    return table.summary(splits, labelled)
+        writer.provenance = replace(provenance, patients=tuple(sorted({clip.patient for clip, _ in settled})))
+    return table.summary(settled)
 
 
 def no_masks(path: Path, clips: int) -> SourceError:
@@ -313,18 +395,13 @@ class _Table:
                 remedy="pass frame_shape, or clips that can be gone through twice",
             )
 
-    def settle(self, split: SplitConfig, seed: int) -> tuple[dict[str, str], dict[str, bool]]:
-        """Split of every patient, and which clips are labelled."""
+    def settle(self, split: SplitConfig, seed: int) -> list[tuple[ClipMeta, bool]]:
+        """Split of every clip, and whether it is labelled."""
         if not any(row.annotated for row in self.clips):
             raise no_masks(self.path, len(self.clips))
-        annotated = {row.patient for row in self.clips if row.annotated}
-        splits = assign_splits([row.patient for row in self.clips], split, seed, annotated=annotated)
-        metas = [ClipMeta(row.name, row.patient, splits[row.patient], row.annotated) for row in self.clips]
-        return splits, draw_labelled(metas, split.labelled_fraction, seed)
+        return settle([ClipMeta(row.name, row.patient, "", row.annotated) for row in self.clips], split, seed)
 
-    def write_columns(
-        self, writer: ArtifactWriter, splits: dict[str, str], labelled: dict[str, bool]
-    ) -> None:
+    def write_columns(self, writer: ArtifactWriter, settled: Sequence[tuple[ClipMeta, bool]]) -> None:
         """Write every column with one row a clip."""
         rows = self.clips
         lengths = np.array([row.length for row in rows], np.int64)
@@ -333,8 +410,8 @@ class _Table:
         writer.write("clips/patient", [row.patient for row in rows])
         writer.write("clips/start", np.cumsum(lengths) - lengths)
         writer.write("clips/length", lengths)
-        writer.write("clips/split", [splits[row.patient] for row in rows])
-        writer.write("clips/labelled", np.array([labelled[row.name] for row in rows], np.bool_))
+        writer.write("clips/split", [clip.split for clip, _ in settled])
+        writer.write("clips/labelled", np.array([labelled for _, labelled in settled], np.bool_))
         writer.write("clips/fps", np.array([row.fps for row in rows], np.float32))
         writer.write("clips/spacing_mm", np.array([row.spacing_mm for row in rows], np.float32))
         writer.write("clips/height", sizes[:, 0])
@@ -347,7 +424,7 @@ class _Table:
         writer.write("clips/source_offset", np.array([row.source_offset for row in rows], np.float64))
         writer.write("clips/angles_deg", np.array([row.angles_deg for row in rows], np.float32))
 
-    def summary(self, splits: dict[str, str], labelled: dict[str, bool]) -> Summary:
+    def summary(self, settled: Sequence[tuple[ClipMeta, bool]]) -> Summary:
         """What the user is told."""
         known = np.concatenate([row.visibility for row in self.clips])
         known = known[np.isfinite(known)]
@@ -355,27 +432,32 @@ class _Table:
         return Summary(
             path=self.path,
             patients={
-                which: tuple(sorted(who for who in splits if splits[who] == which)) for which in SPLITS
+                which: tuple(sorted({clip.patient for clip, _ in settled if clip.split == which})) for which in SPLITS
             },
             clips=len(self.clips),
             frames=sum(row.length for row in self.clips),
             annotated=sum(row.annotated for row in self.clips),
-            labelled=sum(labelled.values()),
+            labelled=sum(labelled for _, labelled in settled),
             frame_shape=self.shape,
             visibility=(float(deciles[0]), float(deciles[1]), float(deciles[2])),
-            warnings=tuple(self._warnings(splits)),
+            warnings=tuple(self._warnings([clip for clip, _ in settled])),
         )
 
-    def _warnings(self, splits: dict[str, str]) -> Iterator[str]:
+    def _warnings(self, clips: Sequence[ClipMeta]) -> Iterator[str]:
         for row in self.clips:
             if np.isfinite(row.visibility).any() and float(np.nanmedian(row.visibility)) < 0:
                 yield (
                     f"clip {row.name!r}: the labelled wire is brighter than its surroundings; "
                     "if the run's grey values are inverted, invert its pictures"
                 )
-        for which in SPLITS:
-            if not any(row.annotated and splits[row.patient] == which for row in self.clips):
-                yield f"no annotated clip in {which}: too few patients have masks"
+        known = {clip.split for clip in clips if clip.annotated}
+        bare = [which for which in SPLITS if which not in known and any(clip.split == which for clip in clips)]
+        if bare:
+            who = ", ".join(sorted({clip.patient for clip in clips if clip.annotated and clip.split == "train"}))
+            yield (
+                f"no annotated clip in {' and '.join(bare)}: the patients with masks ({who}) train, so nothing can be "
+                "measured there against labels"
+            )
 
 
 def _largest(clips: Iterable[Clip]) -> tuple[int, int] | None:

@@ -67,6 +67,11 @@ class SourceDataModule(pl.LightningDataModule):
         return ClipIndex(self.source, "val").patients + ClipIndex(self.source, "test").patients
 
     @property
+    def validates(self) -> bool:
+        """Whether a validation patient has labels. Without, pictures show training clips, and nothing is measured."""
+        return len(ClipIndex(self.source, "val").labelled_rows) > 0
+
+    @property
     def workers(self) -> int:
         """Loader processes: as asked, or what the machine has to spare."""
         if self.num_workers >= 0:
@@ -89,11 +94,14 @@ class SourceDataModule(pl.LightningDataModule):
             dataset, sampler, batch_size=self.batch_size, **self._loader_options(collate)
         )
 
-    def _dealt_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
+    def _dealt_loader(
+        self, dataset: Dataset[Any], batch_size: int, collate: Any, *, measured: bool = True
+    ) -> DataLoader[Any]:
         """Samples to measure on, each by one rank."""
         trainer = self.trainer
         world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-        batches = DealtBatches(len(dataset), batch_size, rank, world)  # type: ignore[arg-type]
+        count = len(dataset)  # type: ignore[arg-type]
+        batches = DealtBatches(count, batch_size, rank, world, measured=measured)
         generator = torch.Generator()  # for the reason below
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0, generator=generator)
 

@@ -101,11 +101,13 @@ class MotionDataModule(SourceDataModule):
         return self._training_loader(dataset, ClipBatch.collate)
 
     def val_dataloader(self) -> DataLoader[ClipBatch]:
-        """Labelled blocks of held-out patients, the same each time."""
+        """Labelled blocks of held-out patients, the same each time; a batch of training ones where there are none."""
+        measured = self.validates
         dataset = self._dataset(
-            "val", self.seed + VALIDATION_SEED_OFFSET, labelled_share=1.0, augment=False
+            "val" if measured else "train", self.seed + VALIDATION_SEED_OFFSET, labelled_share=1.0, augment=False
         )
-        return self._dealt_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
+        samples = FixedSamples(dataset, self.val_samples if measured else self.batch_size)
+        return self._dealt_loader(samples, self.batch_size, ClipBatch.collate, measured=measured)
 
     @property
     def sample_ids(self) -> list[int]:

@@ -78,17 +78,19 @@ class SceneDataModule(SourceDataModule):
         return self._training_loader(dataset, ClipBatch.collate)
 
     def val_dataloader(self) -> DataLoader[ClipBatch]:
-        """Labelled windows of held-out patients, the same each time."""
+        """Labelled windows of held-out patients, the same each time; a batch of training ones where there are none."""
+        measured = self.validates
         dataset = ClipDataset(
             self.source,
-            "val",
+            "val" if measured else "train",
             seed=self.seed + VALIDATION_SEED_OFFSET,
             window=self.window,
             labelled_share=1.0,
             anchored_share=self.anchored_share,
             augment=False,
         )
-        return self._dealt_loader(FixedSamples(dataset, self.val_samples), self.batch_size, ClipBatch.collate)
+        samples = FixedSamples(dataset, self.val_samples if measured else self.batch_size)
+        return self._dealt_loader(samples, self.batch_size, ClipBatch.collate, measured=measured)
 
     @property
     def sample_ids(self) -> list[int]:

@@ -93,9 +93,11 @@ class SegmentationDataModule(SourceDataModule):
         return self._training_loader(dataset, FrameBatch.collate)
 
     def val_dataloader(self) -> DataLoader[FrameBatch]:
-        """Whole annotated frames of the validation patients."""
-        dataset = AnnotatedFrames(self.source, "val", limit=self.val_frames)
-        return self._dealt_loader(dataset, self.eval_batch_size, FrameBatch.collate)
+        """Whole annotated frames of the validation patients; a batch of training ones where there are none."""
+        measured = self.validates
+        split, limit = ("val", self.val_frames) if measured else ("train", self.eval_batch_size)
+        dataset = AnnotatedFrames(self.source, split, limit=limit)
+        return self._dealt_loader(dataset, self.eval_batch_size, FrameBatch.collate, measured=measured)
 
     def test_dataloader(self) -> DataLoader[FrameBatch]:
         """Every annotated frame of the test patients."""

@@ -109,7 +109,7 @@ CODES: dict[str, Code] = {
     "no-labels": Code(
         "Coverage",
         "no labels in a split",
-        "annotate at least one patient of each split, or split otherwise (--split.*)",
+        "annotate at least one patient of the split, split otherwise (SPLIT=), or test nobody (TEST=none)",
     ),
     "mixed-spacing": Code(
         "Geometry",

@@ -48,7 +48,12 @@ def gather(settings: EvaluateSettings) -> Inputs:
     missing: dict[str, str] = {}
     window, frames = _extent(settings, real, made)
     reference = _windows(settings, settings.real, settings.split, window, frames)
-    if reference is None:
+    if not held_out:
+        missing["reference"] = (
+            f"{_nobody(settings)}, so how generated clips compare with real ones of patients whom nothing was learned "
+            "from can't be known"
+        )
+    elif reference is None:
         missing["reference"] = (
             f"no clip of the {settings.split} patients has a window of {window} px that keeps the wire in view"
         )
@@ -61,7 +66,12 @@ def gather(settings: EvaluateSettings) -> Inputs:
     if not spaces:
         missing["spaces"] = "there is no feature space (--features_ckpt, or pip install 'sfvd-pl[metrics]')"
     if not settings.segmentation:
-        missing["segmentation"] = "no predictions of compared segmenters were given (--segmentation)"
+        unlabelled = not len(ClipIndex(settings.real, settings.split, "annotated").labelled_rows)
+        missing["segmentation"] = (
+            f"{_nobody(settings)}, so whether generated clips make a better segmenter can't be known"
+            if unlabelled
+            else "no predictions of compared segmenters were given (--segmentation)"
+        )
     sets = {"synthetic": synthetic, "reference": reference, "training": training}
     seeds = _seeds(settings)
     return Inputs(
@@ -85,6 +95,12 @@ def gather(settings: EvaluateSettings) -> Inputs:
         },
         missing=missing,
     )
+
+
+def _nobody(settings: EvaluateSettings) -> str:
+    """That no patient of the reference is there, or labelled; ``report.summary`` knows these words of the test."""
+    somebody = bool(ClipIndex(settings.real, settings.split).patients)
+    return f"no {settings.split} patient has labels" if somebody else f"there are no {settings.split} patients"
 
 
 def _seeds(settings: EvaluateSettings) -> tuple[int, ...]:

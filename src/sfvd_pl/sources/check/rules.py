@@ -111,10 +111,12 @@ def _coverage(clips: Sequence[ClipFacts], limits: Limits) -> Iterator[Finding]:
         labelled = [clip for clip in inside if clip.labelled and clip.wired]
         patients, frames = len({clip.patient for clip in labelled}), sum(clip.wired for clip in labelled)
         names = inside[0].name if inside else ""
+        if not inside and split != "train":
+            continue
         if frames == 0:
-            yield Finding(
-                "no-labels", "error", names, (), f"{split}: no labelled frame", "at least one", value=0.0
-            )
+            # Without labels nothing can be learned; without those of others it can only not be measured.
+            severity: Severity = "error" if split == "train" else "warning"
+            yield Finding("no-labels", severity, names, (), f"{split}: no labelled frame", "at least one", value=0.0)
         elif patients < limits.patients or frames < limits.frames:
             measured = f"{split}: {patients} labelled patient{'' if patients == 1 else 's'}, {frames} labelled frames"
             limit = f"{limits.patients} patients, {limits.frames} frames"

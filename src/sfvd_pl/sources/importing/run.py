@@ -23,7 +23,7 @@ from sfvd_pl.sources.labels.match import inner
 from sfvd_pl.sources.patients import Patients, read_patients
 from sfvd_pl.sources.recording import Recording, Scan
 from sfvd_pl.sources.walk import DICOM_FILE, scan_source
-from sfvd_pl.sources.write import SplitConfig, Summary, assign_splits, no_masks, write_source
+from sfvd_pl.sources.write import ClipMeta, SplitConfig, Summary, no_masks, settle, write_source
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ def find(source: Path, config: ImportConfig, bad: list[Skipped]) -> Scan:
 
 def _check_worth(scan: Scan, out: Path, split: SplitConfig, seed: int) -> None:
     """What must fail in the end fails before hours of reading."""
-    assign_splits({recording.patient for recording in scan.recordings}, split, seed)
-    if not any(has_labels(recording) for recording in scan.recordings):
+    clips = [ClipMeta(recording.name, recording.patient, "", has_labels(recording)) for recording in scan.recordings]
+    if not any(clip.annotated for clip in clips):
         raise no_masks(out, len(scan))
+    settle(clips, split, seed)
 
 
 def has_labels(recording: Recording) -> bool:
