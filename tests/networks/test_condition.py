@@ -9,8 +9,8 @@ from sfvd_pl.networks import ScalarEmbedding, WireCondition
 
 def _parts(batch: int = 3, frames: int = 2) -> tuple[torch.Tensor, ...]:
     """Wire mask, nearness, known, x0, region."""
-    uniform = torch.rand(5, batch, 1, frames, 8, 8, generator=torch.Generator().manual_seed(0))
-    return (uniform[0] < 0.3).float(), uniform[1], (uniform[2] < 0.7).float(), 3 * uniform[3] - 1, (uniform[4] < 0.4).float()
+    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, 8, 8, generator=torch.Generator().manual_seed(0))
+    return (mask < 0.3).float(), nearness, (known < 0.7).float(), 3 * x0 - 1, (region < 0.4).float()
 
 
 def test_channels_say_where_the_wire_is_where_that_is_known_and_what_is_given() -> None:

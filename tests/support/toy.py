@@ -150,9 +150,8 @@ def write_suspects(path: Path, source: Path, probability: np.ndarray | float = 0
         "clips/start": np.cumsum(length[clips]) - length[clips],
         "clips/length": length[clips],
     }
-    origin = Provenance(
-        seed=0, config={}, parents={"source": artifact.content_hash}, patients=tuple(sorted(patients_of(source, "train")))
-    )
+    learned = tuple(sorted(patients_of(source, "train")))
+    origin = Provenance(seed=0, config={}, parents={"source": artifact.content_hash}, patients=learned)
     with ArtifactWriter(path, Kind.SEGMENTATION, origin) as writer:
         for key, values in columns.items():
             writer.write(key, values)
@@ -172,9 +171,9 @@ def random_condition(batch: int, frames: int, size: int | tuple[int, int] = 16, 
     """Random masks, known everywhere but in some pixels, in frames of which half is to be drawn."""
     generator = torch.Generator().manual_seed(seed)
     height, width = (size, size) if isinstance(size, int) else size
-    uniform = torch.rand(4, batch, 1, frames, height, width, generator=generator)
+    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, height, width, generator=generator)
     return WireCondition.build(
-        (uniform[0] < 0.1).float(), uniform[1], (uniform[2] < 0.9).float(), 2 * uniform[3] - 1, (uniform[3] < 0.5).float()
+        (mask < 0.1).float(), nearness, (known < 0.9).float(), 2 * x0 - 1, (region < 0.5).float()
     )
 
 

@@ -28,6 +28,7 @@ class Item:
             who is shown, else the one whose masks drove it, else the clip itself.
         labelled: Whether training may use the masks.
         generated: Whether a model made it.
+        shows: Of a generated clip, the patient who is shown around the wire; empty where that is nobody.
     """
 
     clip: Clip
@@ -35,10 +36,11 @@ class Item:
     group: str
     labelled: bool
     generated: bool
+    shows: str = ""
 
     @property
     def synthetic(self) -> bool:
-        """Whether it shows nobody: made by a model or by the simulator."""
+        """Whether it was made by a model or by the simulator."""
         return self.generated or self.clip.origin == "phantom"
 
 
@@ -154,10 +156,9 @@ def _generated(artifact: Artifact, row: int) -> Item:
         intensity_max=artifact.intensity_max,
         ignore=_frames(artifact, row, "ignore") if "frames/ignore" in artifact.keys else None,
     )
+    shown = str(artifact.column("clips/background_patient")[row]) if artifact.kind == Kind.SYNTHETIC else ""
     group = source.partition("/")[0] if origin != "simulated" and "/" in source else name
-    if "clips/background_patient" in artifact.keys:
-        group = str(artifact.column("clips/background_patient")[row]) or group
-    return Item(clip, "", group, labelled=True, generated=True)
+    return Item(clip, "", shown or group, labelled=True, generated=True, shows=shown)
 
 
 def _frames(artifact: Artifact, row: int, key: str) -> npt.NDArray[Any]:

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from sfvd_pl import __version__
 from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.artifacts.lineage import shown_patients
 from sfvd_pl.errors import ExportError
 from sfvd_pl.export.clips import Item, choose, read_item
 from sfvd_pl.export.dicom import DicomExport
@@ -22,7 +21,8 @@ from sfvd_pl.export.video import VideoExport
 Format = Literal["frames", "mp4", "nifti", "nnunet", "dicom"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LISTING = "export.json"
-"""Lies beside the clips: which artifact they are from, whom that was learned from, each clip's patient and split."""
+"""Lies beside the clips: which artifact they are from, whom that was learned from, each clip's patient, split and whom
+it shows."""
 
 
 class Exporter(Protocol):
@@ -92,14 +92,13 @@ def export_artifact(artifact: Artifact, out: Path, config: ExportConfig, *, prog
             exporter.add(item)
             unsaid += item.clip.ignore is not None and bool(item.clip.ignore.any())
             listed.append({"name": item.clip.name, "patient": item.clip.patient, "split": item.split or None,
-                           "labelled": item.labelled, "synthetic": item.synthetic})  # fmt: skip
+                           "labelled": item.labelled, "synthetic": item.synthetic, "shows": item.shows})  # fmt: skip
         lines = exporter.finish()
         if unsaid and config.format not in ("frames", "nnunet"):
             lines.append(f"{unsaid} clips have pixels to ignore, left out: only frames and nnunet hold them")
         about = {"artifact": artifact.path.name, "kind": artifact.kind.value, "content_hash": artifact.content_hash}
         about |= {"producer": f"sfvd-pl {__version__}", "format": config.format}
-        learned = {"learned_from": list(artifact.patients), "shows": sorted(shown_patients(artifact))}
-        learned = {} if artifact.kind == Kind.SOURCE else learned
+        learned = {} if artifact.kind == Kind.SOURCE else {"learned_from": list(artifact.patients)}
         write_json(folder / LISTING, {**about, **learned, "clips": listed})
     left = artifact.n_clips - len(rows)
     head = f"{out}: {len(rows)} clips as {config.format}"
