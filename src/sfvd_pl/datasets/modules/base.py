@@ -90,10 +90,11 @@ class SourceDataModule(pl.LightningDataModule):
         )
 
     def _dealt_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
-        """Samples to measure on, each by one rank."""
+        """Samples to measure on, each by one rank; those of one size in one batch."""
         trainer = self.trainer
         world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-        batches = DealtBatches(len(dataset), batch_size, rank, world)  # type: ignore[arg-type]
+        sizes = getattr(dataset, "sizes", None)
+        batches = DealtBatches(len(dataset), batch_size, rank, world, sizes)  # type: ignore[arg-type]
         generator = torch.Generator()  # for the reason below
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0, generator=generator)
 
