@@ -152,7 +152,7 @@ def real_dice(judge: SegmentationModule, source: Path) -> float:
         masks = batch.wire_mask[:, 0].numpy() > 0.5
         for row, p, m in zip(batch.row.tolist(), probability, masks, strict=True):
             if m.any():
-                scores.setdefault(int(frames.index.clip_of_frame[row]), []).append(dice(p >= 0.5, m))
+                scores.setdefault(int(frames.frames.clip_of_frame[row]), []).append(dice(p >= 0.5, m))
     if not scores:
         raise ConfigError(
             "no validation frame holds a wire, so the second segmenter has nothing to be measured on",
