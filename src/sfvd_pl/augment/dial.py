@@ -26,7 +26,8 @@ def attenuation(
     without_wire: Float[np.ndarray, "T H W"],
     wire_mask: UInt8[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, "T H W"]:
-    """``log(without / with)`` near the wire, 0 from ``REGION_RADIUS_PX`` on.
+    """``log(without / with)`` near the wire, 0 from ``REGION_RADIUS_PX`` on. A wire only takes signal away: what is
+    negative is the pair's noise, which a high contrast would turn into a bright rim.
 
     Args:
         with_wire: Detector signal in 0..1 drawn with the wire.
@@ -39,7 +40,7 @@ def attenuation(
         if wire.any():
             distance = distance_transform_edt(wire == 0)
             fade[frame] = np.clip((REGION_RADIUS_PX - distance) / (REGION_RADIUS_PX - REACH_PX), 0.0, 1.0)
-    return np.asarray(ratio * fade, np.float32)
+    return np.asarray(np.maximum(ratio, 0.0) * fade, np.float32)
 
 
 def contrast_for(
