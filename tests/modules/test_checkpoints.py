@@ -10,7 +10,15 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from processes import at_call, run, run_ranks
-from toy import STAGES, UNET, features_module, motion_module, scene_module, segmentation_module, write_toy_source
+from toy import (
+    STAGES,
+    UNET,
+    features_module,
+    motion_module,
+    scene_module,
+    segmentation_module,
+    write_toy_source,
+)
 from training import features_data, fit, motion_data, scene_data, segmentation_data
 
 from sfvd_pl.cli import stage

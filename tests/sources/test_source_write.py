@@ -120,7 +120,7 @@ def test_two_annotated_patients_both_train_unless_the_split_is_given() -> None:
     for seed in range(10):
         splits = assign_splits(NAMES, SplitConfig(), seed, annotated={"p3", "p8"})
         assert splits["p3"] == splits["p8"] == "train" and Counter(splits.values()) == {"train": 15, "test": 5}
-    parts = {name: "train" for name in NAMES} | {"p8": "test", "p9": "val"}
+    parts = dict.fromkeys(NAMES, "train") | {"p8": "test", "p9": "val"}
     assert assign_splits(NAMES, SplitConfig(parts=parts), 0, annotated={"p3", "p8"}) == parts
 
 
@@ -128,7 +128,7 @@ def test_two_annotated_patients_both_train_unless_the_split_is_given() -> None:
     ("change", "says"), [({"p7": None}, "not listed: p7"), ({"p77": "test"}, "unknown: p77"), ({}, "")]
 )
 def test_a_given_split_lists_these_very_patients(change: dict[str, str | None], says: str) -> None:
-    listed = {name: "train" for name in NAMES} | change
+    listed = dict.fromkeys(NAMES, "train") | change
     config = SplitConfig(parts={name: part for name, part in listed.items() if part})
     if says:
         with pytest.raises(SourceError, match=says):

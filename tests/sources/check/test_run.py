@@ -13,7 +13,7 @@ from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.metrics.quality.facts import CopyFacts, Limits
 from sfvd_pl.metrics.quality.findings import CODES, Finding
-from sfvd_pl.sources import Clip
+from sfvd_pl.sources import Clip, SplitConfig
 from sfvd_pl.sources.check.copies import spanning
 from sfvd_pl.sources.check.run import check_source, refuse
 
@@ -292,6 +292,22 @@ def test_short_clips_and_small_frames_are_held_against_what_training_needs(tmp_p
     assert "8 frames" in of(check, "short-clip")[0].measured
 
 
+def test_only_training_needs_labels(tmp_path: Path) -> None:
+    """Without labels of others nothing can be measured; that is no reason not to train."""
+    patients = sorted({clip.patient for clip in clean_clips()})
+    bare = [
+        clip if clip.patient == patients[0] else with_image(clip, clip.image, clip.wire_mask * 0)
+        for clip in clean_clips()
+    ]
+    parts = dict.fromkeys(patients, "train") | {patients[1]: "val", patients[2]: "test"}
+    found = of(check_source(write_clips(tmp_path / "a.h5", bare, split=SplitConfig(parts=parts))), "no-labels")
+    assert {(f.measured, f.severity) for f in found} == {
+        (f"{part}: no labelled frame", "warning") for part in ("val", "test")
+    }
+    everybody = check_source(write_clips(tmp_path / "b.h5", clean_clips(), split=SplitConfig(0.0, 0.0)))
+    assert not of(everybody, "no-labels", "few-labels")
+
+
 def test_splits_with_few_labels_or_none(tmp_path: Path) -> None:
     splits = split_of(write_clips(tmp_path / "plain.h5", clean_clips()))
     clips = [
@@ -306,8 +322,6 @@ def test_splits_with_few_labels_or_none(tmp_path: Path) -> None:
     for split, labelled in by_split.items():
         found = [f.code for f in of(check, "few-labels", "no-labels") if f.measured.startswith(f"{split}:")]
         assert found == (["no-labels"] if labelled == 0 else ["few-labels"] if labelled < 2 else [])
-    # Without labels of others nothing can be measured; that is no reason not to train.
-    assert {f.severity for f in of(check, "no-labels")} == {"warning"}
     assert any("whether their wire is dark can't be told" in note for note in check.notes)
 
 
