@@ -11,9 +11,9 @@ from toy import UNET, motion_module, save_model, scene_module, segmentation_modu
 from sfvd_pl.artifacts import Kind
 from sfvd_pl.diffusion import SamplerConfig, ScheduleConfig
 from sfvd_pl.errors import CheckpointError
-from sfvd_pl.modules.base import MaskGuidanceConfig, ObjectiveConfig, OptimiserConfig
+from sfvd_pl.modules.base import ObjectiveConfig, OptimiserConfig
 from sfvd_pl.modules.checkpoint import RECORD_KEY, from_plain, load_for_inference, read_checkpoint, to_plain
-from sfvd_pl.modules.motion import ConsistencyConfig, HistoryConfig, MotionModule
+from sfvd_pl.modules.motion import HistoryConfig, MotionModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.wire_loss import SegmentationLossConfig
@@ -26,8 +26,6 @@ CONFIGS = st.one_of(
         prediction_type=st.sampled_from(["v_prediction", "sample"]),
         schedule=st.builds(ScheduleConfig, name=st.just("shifted_cosine"), shift=st.floats(0.5, 4)),
         snr_gamma=st.none() | st.floats(1, 9),
-        band_radius=st.integers(0, 9),
-        mask_dropout=share,
     ),
     st.builds(
         OptimiserConfig, lr=st.floats(1e-6, 1), betas=st.tuples(share, share), warmup_steps=st.integers(0, 99)
@@ -39,16 +37,14 @@ CONFIGS = st.one_of(
         eta=share,
         clip_x0=st.none() | st.tuples(st.floats(-2, -1), st.floats(1, 2)),
     ),
-    st.builds(MaskGuidanceConfig, guidance_scale=st.floats(1, 9), interval=st.tuples(share, share)),
     st.builds(
         UNetConfig,
         block_out_channels=st.lists(st.sampled_from([8, 16, 24]), min_size=1, max_size=4).map(tuple),
-        attention=st.booleans(),
+        gradient_checkpointing=st.booleans(),
         unshuffle=st.integers(1, 4),
     ),
     st.builds(SegmenterConfig, features=st.tuples(*[st.integers(1, 64)] * 6), dropout=share),
     st.builds(HistoryConfig, frames=st.integers(0, 5), level=st.just(0.0)),
-    st.builds(ConsistencyConfig, strategy=st.sampled_from(["none", "mixed"]), alpha=share),
     st.builds(SegmentationLossConfig, skeleton_iterations=st.integers(1, 9)),
 )
 
@@ -186,7 +182,7 @@ def test_a_motion_model_of_other_size_or_diffusion_is_refused(
 
 
 def test_weights_of_the_loss_may_differ_between_the_stages(models: dict[str, Path]) -> None:
-    motion_module(scene_ckpt=models["scene"], objective=ObjectiveConfig(band_weight=9.0, mask_dropout=0.3))
+    motion_module(scene_ckpt=models["scene"], objective=ObjectiveConfig(snr_gamma=9.0))
 
 
 def test_a_motion_model_does_not_start_from_a_segmenter(models: dict[str, Path]) -> None:

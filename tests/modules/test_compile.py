@@ -22,14 +22,14 @@ toy = UNetConfig(block_out_channels=(8, 16), norm_num_groups=4)
 torch.manual_seed(0)
 times = torch.tensor([10, 900])
 cases = [
-    (SceneUNet(toy), (torch.randn(2, 1, 16, 16), times, WireCondition(torch.rand(2, 4, 1, 16, 16), torch.rand(2, 1)))),
+    (SceneUNet(toy), (torch.randn(2, 1, 16, 16), times, WireCondition(torch.rand(2, 5, 1, 16, 16)))),
     (
         MotionUNet(toy, 2),
         (
             torch.randn(2, 1, 3, 16, 16),
             times,
-            WireCondition(torch.rand(2, 4, 3, 16, 16), torch.rand(2, 3)),
-            torch.rand(2, 9, 16, 16),
+            WireCondition(torch.rand(2, 5, 3, 16, 16)),
+            torch.rand(2, 6, 16, 16),
             torch.zeros(2),
         ),
     ),

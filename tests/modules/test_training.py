@@ -1,4 +1,4 @@
-"""Training: the null branch, the average of the weights, resuming, learning at all."""
+"""Training: what the network is told, what the loss counts, the average of the weights, resuming, learning at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +10,15 @@ import torch
 from toy import UNET, awaken, clip_batch, motion_module, scene_module, segmentation_module, write_toy_source
 from training import Stop, StoppedError, Weights, fit, motion_data, scene_data, segmentation_data
 
+from sfvd_pl.diffusion import share_coarse
 from sfvd_pl.errors import CheckpointError, ConfigError
 from sfvd_pl.modules.base import ObjectiveConfig, OptimiserConfig, cosine_with_warmup
 from sfvd_pl.modules.checkpoint import RECORD_KEY, load_for_inference
 from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.motion import HistoryConfig
 from sfvd_pl.modules.scene import SceneModule
-from sfvd_pl.networks import WireCondition
 
-# -- the null branch -------------------------------------------------------------------------------------------
+# -- what the network is told, and what the loss counts ---------------------------------------------------------
 
 
 def _spy(module: Any) -> list[tuple[Any, ...]]:
@@ -34,41 +34,21 @@ def _spy(module: Any) -> list[tuple[Any, ...]]:
     return calls
 
 
-def _is_null(condition: WireCondition, sample: int) -> bool:
-    """The flag, the mask and the nearness are 0, and the visibility is unknown."""
-    empty = not condition.channels[sample].any()
-    unknown = bool(condition.visibility[sample].isnan().all())
-    assert empty == unknown
-    return empty
-
-
 @pytest.mark.parametrize("motion", [False, True])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_dropped_and_unlabelled_samples_get_exactly_the_null_condition(
-    source: Path, motion: bool, dropout: float
+def test_the_network_is_told_the_label_and_what_is_given_and_no_more(
+    source: Path, suspects: Path, motion: bool
 ) -> None:
-    batch = clip_batch(source, list(range(60)), motion=motion, labelled_share=0.6)
-    objective = ObjectiveConfig(mask_dropout=dropout)
-    module = (motion_module if motion else scene_module)(objective=objective)
+    batch = clip_batch(source, list(range(12)), motion=motion, suspects=suspects)
+    module = motion_module() if motion else scene_module()
     calls = _spy(module)
-    _, null = module.losses(batch)
-    condition = calls[0][2]
-    labelled = batch.label_known.all(1)
-    dropped = batch.uniforms[:, 1] < dropout
-    assert labelled.float().mean().item() == pytest.approx(0.6, abs=0.15)
-    assert dropped.float().mean().item() == pytest.approx(dropout, abs=0.12)
-    for sample in range(60):
-        expected = bool(dropped[sample] | ~labelled[sample])
-        assert _is_null(condition, sample) == expected == bool(null[sample])
-        if not expected:
-            assert condition.channels[sample, 2].all()
-            block = slice(3, None) if motion else slice(None)
-            assert torch.equal(condition.channels[sample, 1], batch.wire_mask[sample, 0, block])
-            assert torch.equal(condition.channels[sample, 0], batch.nearness[sample, 0, block])
-        if motion:
-            context = calls[0][3][sample]
-            told = torch.stack([context[k] for k in (1, 2, 4, 5, 7, 8)])
-            assert bool(told.any()) == (not expected)
+    module.losses(batch)
+    block = slice(3, None) if motion else slice(None)
+    nearness, wire, known, background, region = calls[0][2].channels.unbind(1)
+    x0 = module.standardise(batch.image)[:, 0, block]
+    assert torch.equal(known, batch.known[:, 0, block]) and torch.equal(region, batch.region[:, 0, block])
+    assert torch.equal(wire, batch.wire_mask[:, 0, block]) and wire.any()
+    assert torch.equal(nearness, batch.nearness[:, 0, block] * known)
+    assert torch.equal(background, x0 * (1 - region)), "what is to be drawn is not shown"
 
 
 def test_context_frames_are_noised_by_their_level_and_the_network_is_told(source: Path) -> None:
@@ -77,40 +57,36 @@ def test_context_frames_are_noised_by_their_level_and_the_network_is_told(source
     calls = _spy(module)
     module.losses(batch)
     x_t, times, _, context, level = calls[0]
-    assert torch.allclose(level, 0.4 * batch.uniforms[:, 2])
+    assert torch.allclose(level, 0.4 * batch.uniforms[:, 1])
     assert torch.equal(times, (batch.uniforms[:, 0] * 1000).long())
     x0 = (batch.image - 0.5) / 0.24
     for sample in range(4):
         share = float(level[sample])
         for k in range(3):
             expected = (1 - share**2) ** 0.5 * x0[sample, 0, k] + share * batch.context_noise[sample, 0, k]
-            assert torch.allclose(context[sample, 3 * k], expected, atol=1e-5)
+            assert torch.allclose(context[sample, 2 * k], expected, atol=1e-5)
+            assert torch.equal(context[sample, 2 * k + 1], batch.wire_mask[sample, 0, k])
         alpha = float(module.schedule.alphas_cumprod[times[sample]]) ** 0.5
-        noised = alpha * x0[sample, 0, 3:] + (1 - alpha**2) ** 0.5 * batch.noise[sample, 0, 3:]
+        noise = share_coarse(batch.noise[:, :, 3:], batch.shared_noise)[sample, 0]
+        noised = alpha * x0[sample, 0, 3:] + (1 - alpha**2) ** 0.5 * noise
         assert torch.allclose(x_t[sample, 0], noised, atol=1e-5)
 
 
-def test_the_loss_weighs_the_band_around_the_wire(source: Path) -> None:
-    """Against sums by hand, for an output that is wrong by 1 everywhere."""
-    batch = clip_batch(source, list(range(6)), labelled_share=0.5)
-    objective = ObjectiveConfig(band_weight=5.0, band_radius=1, snr_gamma=None, mask_dropout=0.0)
-    module = scene_module(objective=objective)
-    x0 = module.standardise(batch.image[:, :, 0])
-    times = module.timesteps(batch.uniforms[:, 0])
-    noise = batch.noise[:, :, 0]
-    target = module.prediction.training_target(x0, noise, times)
-    error = torch.zeros_like(target)
-    error[..., :10] = 1.0
-    loss = module.denoising_loss(target + error, x0, noise, times, batch.wire_mask[:, :, 0])
+@pytest.mark.parametrize("motion", [False, True])
+def test_the_loss_counts_the_region_alone(source: Path, motion: bool) -> None:
+    """For a network that draws nothing, against the mean of the squared target over the region by hand."""
+    batch = clip_batch(source, list(range(6)), motion=motion)
+    objective = ObjectiveConfig(snr_gamma=None)
+    module = motion_module(objective=objective) if motion else scene_module(objective=objective)
+    module.network.forward = lambda x_t, *args: torch.zeros_like(x_t)
+    loss = module.losses(batch)
+    x0, block = module.standardise(batch.image), slice(3, None) if motion else slice(None)
+    noise = share_coarse(batch.noise[:, :, block], batch.shared_noise) if motion else batch.noise
+    target = module.prediction.training_target(x0[:, :, block], noise, module.timesteps(batch.uniforms[:, 0]))
     for sample in range(6):
-        mask, total, wrong = batch.wire_mask[sample, 0, 0], 0.0, 0.0
-        for row in range(32):
-            for column in range(32):
-                near = mask[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].any()
-                weight = 5.0 if near else 1.0
-                total += weight
-                wrong += weight * float(error[sample, 0, row, column])
-        assert float(loss[sample]) == pytest.approx(wrong / total, rel=1e-4)
+        counted = target[sample, 0][batch.region[sample, 0, block] > 0]
+        assert 0 < len(counted)
+        assert float(loss[sample]) == pytest.approx(float(counted.square().mean()), rel=1e-4)
 
 
 def test_timesteps_reach_from_the_first_to_the_last() -> None:
@@ -126,12 +102,12 @@ def test_timesteps_reach_from_the_first_to_the_last() -> None:
 def test_one_sample_can_be_learned(source: Path, motion: bool) -> None:
     module = motion_module() if motion else scene_module()
     assert module.objective.prediction_type == "v_prediction"
-    batch = clip_batch(source, [1, 1], motion=motion, labelled_share=1.0)
-    batch.uniforms = torch.tensor([[0.3, 1.0, 0.0], [0.7, 1.0, 0.0]])
+    batch = clip_batch(source, [1, 1], motion=motion, labelled_share=1.0, anchored_share=0.0)
+    batch.uniforms = torch.tensor([[0.3, 0.0], [0.7, 0.0]])
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-2)
     losses = []
     for _ in range(80 if motion else 40):
-        loss = module.losses(batch)[0].mean()
+        loss = module.losses(batch).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -317,8 +293,8 @@ def test_resuming_on_another_source_is_refused(tmp_path: Path, stopped: Path) ->
 
 
 def test_resuming_with_other_settings_is_refused(source: Path, tmp_path: Path, stopped: Path) -> None:
-    module = scene_module(objective=ObjectiveConfig(band_weight=9.0))
-    with pytest.raises(CheckpointError, match=r"key: model.objective.band_weight\n  expected: 4.0\n  found: 9.0"):
+    module = scene_module(objective=ObjectiveConfig(snr_gamma=9.0))
+    with pytest.raises(CheckpointError, match=r"key: model.objective.snr_gamma\n  expected: 5.0\n  found: 9.0"):
         fit(module, scene_data(source), tmp_path, resume=stopped)
 
 

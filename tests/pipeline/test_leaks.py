@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generation import write_toy_scenes
 from toy import (
+    FRAMES,
     SEGMENTER,
     motion_module,
     patients_of,
@@ -16,6 +16,7 @@ from toy import (
     scene_module,
     segmentation_module,
     toy_clips,
+    write_suspects,
     write_synthetic,
     write_toy_source,
 )
@@ -58,20 +59,20 @@ def leaked(source: Path, other_split: Path) -> list[str]:
 
 
 def settings(folder: Path, source: Path, models: dict[str, Path], **changes: Any) -> AugmentSettings:
-    scenes = folder / "scenes.h5"
-    if not scenes.exists() and "scenes" not in changes:
-        write_toy_scenes(scenes, source)
+    suspects = folder / "suspects.h5"
+    if not suspects.exists() and "suspects" not in changes:
+        write_suspects(suspects, source)
     given = AugmentSettings(
         source=source,
-        scenes=scenes,
+        suspects=suspects,
         scene_ckpt=models["scene"],
         motion_ckpt=models["motion"],
         guide_ckpt=models["guide"],
         gate_ckpt=models["gate"],
         out=folder / "synthetic.h5",
         run_dir=folder / "augment",
-        plan=PlanConfig(num_clips=2, reuse_scenes=0.5),
-        gate=GateConfig(0.0, None),
+        plan=PlanConfig(num_clips=2, frames=FRAMES, vessel_share=0.0),
+        gate=GateConfig(attenuation_cnr=-1e9, drawn_share=0.0, dice_ratio=0.0),
         batch_size=2,
         accelerator="cpu",
         devices=1,
@@ -218,24 +219,24 @@ def test_augment_refuses_a_model_that_saw_a_held_out_patient(
     assert not given.out.exists()
 
 
-def test_augment_refuses_scenes_of_a_generator_that_saw_a_held_out_patient(
+def test_augment_refuses_suspicions_of_a_guide_that_saw_a_held_out_patient(
     source: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
     victim = sorted(patients_of(source, "val"))[0]
     learned = (*patients_of(source, "train"), victim)
-    scenes = write_toy_scenes(tmp_path / "leaky.h5", source, patients=learned)
+    suspects = rewritten(write_suspects(tmp_path / "clean.h5", source), tmp_path / "leaky.h5", patients=learned)
     with pytest.raises(LeakError) as caught:
-        make_synthetic(settings(tmp_path, source, models, scenes=scenes))
+        make_synthetic(settings(tmp_path, source, models, suspects=suspects))
     _refused_with(caught.value, [victim])
-    assert caught.value.file == str(scenes)
+    assert caught.value.file == str(suspects)
 
 
-def test_augment_and_motion_refuse_scenes_of_another_source(
+def test_augment_refuses_suspicions_about_another_source(
     source: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    scenes = write_toy_scenes(tmp_path / "foreign.h5", source, parents={"source": "f" * 64})
-    with pytest.raises(ArtifactError, match="scenes artifact was made from another source"):
-        make_synthetic(settings(tmp_path, source, models, scenes=scenes))
+    other = write_suspects(tmp_path / "foreign.h5", write_toy_source(tmp_path / "other.h5", seed=8, clips=toy_clips()))
+    with pytest.raises(ArtifactError, match="another source"):
+        make_synthetic(settings(tmp_path, source, models, suspects=other))
 
 
 def test_a_motion_model_inherits_the_patients_of_the_scene_model_it_starts_from(
