@@ -13,7 +13,7 @@ from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
 from sfvd_pl.pipeline.evaluation.run import evaluate as measure
 from sfvd_pl.pipeline.evaluation.run import metrics_head
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
-from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
+from sfvd_pl.pipeline.presets import chosen_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.report.write import write_evaluation
 from sfvd_pl.pipeline.run import Pipeline
 from sfvd_pl.pipeline.settings import STAGES, STEPS, RunSettings
@@ -106,15 +106,11 @@ def _positive(text: str) -> int:
 def run(args: Sequence[str]) -> None:
     """Run ``sfvd run ARGS``."""
     known, rest = _run_parser().parse_known_args(list(args))
-    preset = known.preset
-    if preset == "auto":
-        preset, why = machine_preset()
-        print(f"preset {preset}, chosen for this machine: {why}")
     pipeline = Pipeline(
         RunSettings(
             name=known.run,
             root=known.root,
-            preset=preset,
+            preset=chosen_preset(known.preset),
             stages=stages_folder(known.stages),
             data=known.data,
             seed=known.seed,
