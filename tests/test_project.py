@@ -320,12 +320,14 @@ def test_stages_run_in_order_whatever_the_number_of_jobs() -> None:
 
 
 def test_variables_reach_the_command_even_with_spaces_and_quotes() -> None:
-    shown = make("-n", "stage1", "DATA=/my clips/o'neil", "RUN=a b", "SEEDS=0 1", "LABELLED=0.5", "ARGS=--x.y 3")
+    given = ["DATA=/my clips/o'neil", "RUN=a b", "SEEDS=0 1", "SPLIT=my split.csv", "LABELLED=a,b c", "ARGS=--x.y 3"]
+    shown = make("-n", "stage1", *given, "TEST=none")
     (line,) = [line for line in shown.splitlines() if " run stage1 " in line]
     # The shell itself says how it takes the line apart: exec, the command and its two words come first.
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True).stdout.splitlines()
     run = ["--run", "a b", "--preset", "auto", "--seed", "0", "--devices", "auto"]
-    own = ["--data", "/my clips/o'neil", "--labelled", "0.5", "--seeds", "0", "1", "--x.y", "3"]
+    own = ["--data", "/my clips/o'neil", "--split", "my split.csv", "--test", "none", "--labelled", "a,b c"]
+    own += ["--seeds", "0", "1", "--x.y", "3"]
     assert words[0] == "exec" and words[4:] == [*run, *own]
 
 

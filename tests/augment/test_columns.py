@@ -6,13 +6,8 @@ import torch
 from generation import generation_batch
 from toy import FRAMES, WINDOW
 
-from sfvd_pl.augment.columns import (
-    clip_columns,
-    median_visibility,
-    quantise,
-    scene_columns,
-    synthetic_columns,
-)
+from sfvd_pl.augment.columns import DrawnClip, anchored_columns, clip_columns, quantise, scene_columns
+from sfvd_pl.augment.plan import Plan, PlanConfig
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.metrics.visibility import wire_visibility
 
@@ -38,7 +33,8 @@ def test_identity_columns_say_what_was_asked(source: Path) -> None:
     assert list(columns["clips/sample_id"]) == IDS
     assert list(columns["clips/sample_seed"]) == [sample_seed(6, i, "sequence") for i in IDS]
     assert list(columns["clips/length"]) == [FRAMES] * 2
-    assert np.allclose(np.asarray(columns["clips/requested_visibility"]), batch.visibility.numpy())
+    assert np.isnan(np.asarray(columns["clips/requested_visibility"])).all(), "nothing is asked of a fresh clip's models"
+    assert list(columns["clips/height"]) == list(columns["clips/width"]) == [WINDOW] * 2
     assert columns["clips/mask_origin"] == batch.origin
     assert columns["clips/mask_source"] == batch.mask_source
 
@@ -69,19 +65,32 @@ def test_a_scene_is_measured_against_the_first_mask(source: Path) -> None:
         assert np.asarray(columns["clips/measured_visibility"])[clip] == pytest.approx(seen, nan_ok=True, abs=1e-5)
 
 
-def test_synthetic_columns_add_the_median_and_the_caller_s_facts(source: Path) -> None:
-    batch = generation_batch(source, IDS, scale=0.01)
-    image = torch.rand(2, 1, FRAMES, WINDOW, WINDOW)
-    columns = synthetic_columns(batch, image, 0, 255, {"clips/accepted": np.array([True, False])})
-    assert list(columns["clips/accepted"]) == [True, False]
-    assert np.allclose(np.asarray(columns["clips/segmentation_scale"]), [0.05, 0.1])
-    by_frame = np.asarray(columns["frames/visibility"]).reshape(2, FRAMES)
-    assert np.allclose(np.asarray(columns["clips/measured_visibility"]), np.nanmedian(by_frame, axis=1))
-
-
-def test_median_ignores_unmeasured_frames_and_is_nan_where_none_was() -> None:
-    nan = np.nan
-    found = median_visibility(np.array([[1.0, nan, 3.0, 8.0], [nan] * 4, [2.0, 2.0, 2.0, nan]]))
-    assert found.dtype == np.float32
-    assert found[[0, 2]].tolist() == [3.0, 2.0]
-    assert np.isnan(found[1])
+def test_an_anchored_clip_says_what_it_shows_and_is_padded_to_the_artifact_s_frames(
+    source: Path, suspects: Path
+) -> None:
+    plan = Plan(PlanConfig(frames=FRAMES, window=WINDOW, anchored=0.5, vessel_share=0.0), source, suspects, 3)
+    clips = [plan.clip(i) for i in range(8)]
+    fresh = next(clip for clip in clips if clip.frames is None)
+    shown = next(clip for clip in clips if clip.frames is not None)
+    for clip in (fresh, shown):
+        size = clip.wire_mask.shape[1]
+        pixels = np.random.default_rng(0).integers(0, 255, clip.wire_mask.shape).astype(np.uint8)
+        columns = anchored_columns(clip, DrawnClip(pixels, 1.5, 0.7, 0.4, "because"), plan, 255)
+        image, ignore = np.asarray(columns["frames/image"]), np.asarray(columns["frames/ignore"])
+        assert image.shape == ignore.shape == (FRAMES, 48, 48)
+        assert np.array_equal(image[:, :size, :size], pixels)
+        assert (image[:, size:] == image[:, size - 1 : size]).all() and (image[..., size:] == image[..., size - 1 : size]).all()
+        assert np.array_equal(ignore[:, :size, :size], clip.ignore)
+        assert ignore[:, size:].all() and ignore[..., size:].all()
+        assert np.array_equal(np.asarray(columns["frames/wire_mask"])[:, :size, :size], clip.label)
+        assert not (ignore & np.asarray(columns["frames/wire_mask"])).any()
+        assert (columns["clips/height"], columns["clips/width"]) == ([size], [size])
+        assert columns["clips/background"] == [clip.background]
+        assert columns["clips/background_patient"] == [clip.background_patient]
+        assert columns["clips/background_start"] == [clip.background_start]
+        assert columns["clips/requested_visibility"] == pytest.approx([clip.visibility])
+        by_frame = [wire_visibility(p, w, ignore=i) for p, w, i in zip(pixels, clip.wire_mask, clip.ignore, strict=True)]
+        assert columns["clips/measured_visibility"] == pytest.approx([np.nanmedian(by_frame)], abs=1e-5)
+        assert columns["clips/contrast"] == [1.5] and columns["clips/attenuation_cnr"] == pytest.approx([0.7])
+        assert columns["clips/reject_reason"] == ["because"] and not np.asarray(columns["clips/accepted"]).any()
+    assert columns.keys() >= {"clips/hard", "clips/gate_dice", "clips/segmentation_scale"}

@@ -1,104 +1,157 @@
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from generation import bank, write_toy_scenes
-from toy import FRAMES
+from scipy.ndimage import distance_transform_edt
+from toy import FRAMES, WINDOW, patients_of, rewritten, write_suspects
 
 from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.augment.plan import Plan, PlanConfig
-from sfvd_pl.errors import ConfigError
+from sfvd_pl.augment.plan import LEAST_VISIBILITY, Plan, PlanConfig, PlannedClip
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS
+from sfvd_pl.errors import ConfigError, SourceError
 
 
-@pytest.fixture(scope="module")
-def scenes(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return Artifact.open(write_toy_scenes(tmp_path_factory.mktemp("plan") / "scenes.h5", source), Kind.SCENES)
+def _plan(source: Path, suspects: Path, seed: int = 0, **config: Any) -> Plan:
+    settings: dict[str, Any] = {"num_clips": 24, "frames": FRAMES, "window": WINDOW}
+    return Plan(PlanConfig(**(settings | config)), source, suspects, seed)
 
 
-def _plan(source: Path, scenes: Artifact, seed: int = 0, **config: float) -> Plan:
-    settings = {"num_clips": 10, "reuse_scenes": 0.3} | config
-    return Plan(PlanConfig(**settings), bank(source, seed), scenes, seed)  # type: ignore[arg-type]
+def _clips(plan: Plan) -> list[PlannedClip]:
+    return [plan.clip(i) for i in plan.sample_ids]
 
 
-def _lines(plan: Plan) -> list[object]:
-    return [plan.clip(i, plan.sequence(i)) for i in plan.sample_ids]
+def _same(a: PlannedClip, b: PlannedClip) -> bool:
+    return all(np.array_equal(value, vars(b)[key]) for key, value in vars(a).items())
 
 
-def test_the_plan_is_decided_by_its_seed(source: Path, scenes: Artifact) -> None:
-    assert _lines(_plan(source, scenes)) == _lines(_plan(source, scenes))
-    assert _lines(_plan(source, scenes)) != _lines(_plan(source, scenes, seed=1))
+def test_a_clip_depends_on_seed_and_id_alone(source: Path, suspects: Path) -> None:
+    plan, again = _plan(source, suspects, hard_share=0.5), _plan(source, suspects, hard_share=0.5, num_clips=99)
+    again.clip(50)
+    for sample_id in (9, 3):
+        assert _same(plan.clip(sample_id), again.clip(sample_id))
+    assert not _same(plan.clip(3), _plan(source, suspects, seed=1, hard_share=0.5).clip(3))
 
 
-@pytest.mark.parametrize(("share", "reused"), [(0.0, 0), (0.3, 3), (1.0, 4)])
-def test_scenes_are_reused_as_far_as_there_are_any(
-    source: Path, scenes: Artifact, share: float, reused: int
-) -> None:
-    plan = _plan(source, scenes, reuse_scenes=share)
-    assert len(plan.sample_ids) == len(set(plan.sample_ids)) == 10
-    rows = [plan.clip(i, plan.sequence(i)).scene_row for i in plan.sample_ids]
-    assert rows == [*range(reused), *[-1] * (10 - reused)]
-    assert plan.sample_ids[reused:] == list(range(4, 14 - reused))  # behind the ids of all four scenes
+def test_backgrounds_are_the_training_clips_in_turn(source: Path, suspects: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    names, patients = (list(artifact.column(f"clips/{key}")) for key in ("name", "patient"))
+    training = {str(n) for n, p in zip(names, patients, strict=True) if p in patients_of(source, "train")}
+    clips = _clips(_plan(source, suspects))
+    for turn in range(4):
+        shown = clips[6 * turn : 6 * turn + 6]
+        assert {clip.background for clip in shown} == training
+    assert [clip.background for clip in clips[:6]] != [clip.background for clip in clips[6:12]]
+    for clip in clips:
+        row = names.index(clip.background)
+        assert clip.background_patient == patients[row]
+        real = artifact.clip_rows("frames/image", row, clip.background_start, FRAMES)
+        assert np.array_equal(clip.frames, real)  # type: ignore[arg-type]
+    assert {clip.background_start for clip in clips} == {0, 1}
 
 
-def test_a_reused_scene_keeps_its_mask_sequence(source: Path, scenes: Artifact) -> None:
-    plan = _plan(source, scenes)
-    for row in range(3):
-        sequence = plan.sequence(row)
-        assert np.array_equal(sequence.wire_mask, scenes.clip_rows("frames/wire_mask", row))
-        assert sequence.visibility == pytest.approx(float(scenes.column("clips/requested_visibility")[row]))
-        assert sequence.mask_source == str(scenes.column("clips/mask_source")[row])
+def test_masks_are_drawn_simulated_or_a_labelled_training_clip_s(source: Path, suspects: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    labelled = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
+    names = {str(name) for name in artifact.column("clips/name")[labelled]}
+    clips = _clips(_plan(source, suspects, vessel_share=0.0, labelled_share=0.5))
+    origins = [clip.mask_origin for clip in clips]
+    assert 5 < origins.count("labelled") < 19 and origins.count("simulated") + origins.count("labelled") == 24
+    assert {clip.mask_source for clip in clips if clip.mask_origin == "labelled"} <= names
+    for clip in clips:
+        assert clip.wire_mask.shape == (FRAMES, 48, 48)
+        assert clip.mask_origin == "simulated" or clip.wire_mask.sum((1, 2)).min() >= MIN_WIRE_PIXELS
 
 
-def test_a_plain_wire_is_made_clearer_and_a_faint_one_fainter(source: Path, scenes: Artifact) -> None:
-    plan = _plan(source, scenes, num_clips=40, segmentation_scale=0.05, segmentation_jitter=0.0)
-    low, high = plan.bank.visibility_range
-    middle = (low + high) / 2
-    for line in (plan.clip(i, plan.sequence(i)) for i in plan.sample_ids):
-        place = (line.requested_visibility - middle) / (high - low)
-        assert line.segmentation_scale == pytest.approx(0.05 * max(-1, min(1, 2 * place)), abs=1e-6)
-    scales = [plan.clip(i, plan.sequence(i)).segmentation_scale for i in plan.sample_ids]
-    assert min(scales) < 0 < max(scales)
+def test_known_wires_are_labels_and_suspected_ones_are_ignored(source: Path, suspects: Path) -> None:
+    """The guide finds every wire of the toy source."""
+    artifact = Artifact.open(source, Kind.SOURCE)
+    names, labelled = list(artifact.column("clips/name")), artifact.column("clips/labelled")
+    kinds = set()
+    for clip in _clips(_plan(source, suspects, num_clips=6)):
+        row = names.index(clip.background)
+        wire = artifact.clip_rows("frames/wire_mask", row, clip.background_start, FRAMES)
+        kinds.add(bool(labelled[row]))
+        if labelled[row]:
+            assert np.array_equal(clip.known_wire, wire) and not clip.ignore.any()
+            assert np.array_equal(clip.label, clip.wire_mask | wire)
+        else:
+            near = np.stack([distance_transform_edt(frame == 0) <= 2 for frame in wire])
+            assert not clip.known_wire.any() and np.array_equal(clip.label, clip.wire_mask)
+            assert np.array_equal(clip.ignore > 0, near & (clip.wire_mask == 0))
+        band = np.stack([distance_transform_edt(frame == 0) <= 4 for frame in clip.wire_mask])
+        assert np.array_equal(clip.region, band)
+    assert kinds == {True, False}
 
 
-def test_jitter_spreads_the_strength_within_its_bound(source: Path, scenes: Artifact) -> None:
-    plan = _plan(source, scenes, num_clips=60, segmentation_scale=0.05, segmentation_jitter=0.5)
-    plain = _plan(source, scenes, num_clips=60, segmentation_scale=0.05, segmentation_jitter=0.0)
-    scales, steady = (
-        np.array([p.clip(i, p.sequence(i)).segmentation_scale for i in p.sample_ids]) for p in (plan, plain)
-    )
-    assert np.abs(scales).max() <= 0.05
-    assert (scales != steady).mean() > 0.9
-    assert np.corrcoef(scales, steady)[0, 1] > 0.5
+def test_an_erased_wire_is_drawn_over_and_is_no_label(source: Path, suspects: Path) -> None:
+    clips = _clips(_plan(source, suspects, num_clips=6, erase_known=True))
+    assert any(clip.known_wire.any() for clip in clips)
+    for clip in clips:
+        assert np.array_equal(clip.label, clip.wire_mask)
+        assert clip.region[clip.known_wire > 0].all() and clip.region[clip.wire_mask > 0].all()
 
 
-@pytest.mark.parametrize("size", [1, 3, 4, 100])
-def test_batches_hold_every_id_once_and_never_mix_refined_and_fresh(
-    source: Path, scenes: Artifact, size: int
-) -> None:
-    plan = _plan(source, scenes)
-    batches = plan.batches(plan.sample_ids[::-1], size)
-    assert sorted(i for batch in batches for i in batch) == sorted(plan.sample_ids)
-    for batch in batches:
-        assert 0 < len(batch) <= size
-        assert len({plan.clip(i, plan.sequence(i)).scene_row >= 0 for i in batch}) == 1
+def test_what_the_source_says_to_ignore_is_ignored(source: Path, tmp_path: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    ignore = 1 - artifact.column("frames/wire_mask")
+    path = rewritten(source, tmp_path / "s.h5", frames__ignore=ignore)
+    plan = _plan(path, write_suspects(tmp_path / "suspects.h5", path), num_clips=6)
+    labelled = [clip for clip in _clips(plan) if clip.known_wire.any()]
+    assert labelled and all(np.array_equal(clip.ignore, 1 - clip.label) for clip in labelled)
 
 
-def test_the_saved_plan_reads_as_json(source: Path, scenes: Artifact, tmp_path: Path) -> None:
-    plan = _plan(source, scenes)
-    plan.save(tmp_path / "plan.json")
-    lines = json.loads((tmp_path / "plan.json").read_text())
-    assert [line["sample_id"] for line in lines] == plan.sample_ids
-    for line, clip in zip(lines, _lines(plan), strict=True):
-        assert line == vars(clip)
-    assert [p.name for p in tmp_path.iterdir()] == ["plan.json"]
-    assert plan.sequence(5).wire_mask.shape[0] == FRAMES
+def test_the_request_spans_half_the_faintest_to_twice_the_plainest_wire(source: Path, suspects: Path) -> None:
+    plan, artifact = _plan(source, suspects, num_clips=200), Artifact.open(source, Kind.SOURCE)
+    use = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
+    seen = artifact.column("frames/visibility")[np.repeat(use, artifact.column("clips/length"))]
+    low, high = max(LEAST_VISIBILITY, 0.5 * seen.min()), 2 * seen.max()
+    assert plan.visibility_range == pytest.approx((low, high))
+    asked = np.log([plan.clip(i).visibility for i in range(0, 200, 4)])
+    assert np.log(low) <= asked.min() and asked.max() <= np.log(high)
+    assert np.histogram(asked, bins=3, range=(np.log(low), np.log(high)))[0].min() > 6, "evenly on a log scale"
+
+
+@pytest.mark.parametrize(("anchored", "low", "high"), [(0.0, 0, 0), (0.5, 5, 19), (1.0, 24, 24)])
+def test_anchored_share(source: Path, suspects: Path, anchored: float, low: int, high: int) -> None:
+    plan = _plan(source, suspects, anchored=anchored, vessel_share=0.0)
+    clips = _clips(plan)
+    assert low <= sum(clip.frames is not None for clip in clips) <= high
+    for clip in clips:
+        if clip.frames is None:
+            assert (clip.background, clip.background_patient, clip.background_start) == ("", "", 0)
+            assert clip.wire_mask.shape == (FRAMES, WINDOW, WINDOW) and clip.region.all()
+            assert not clip.known_wire.any() and not clip.ignore.any()
+    assert plan.frame_shape == ((WINDOW, WINDOW) if anchored == 0.0 else (48, 48))
+
+
+def test_hard_clips_and_guidance_are_drawn_as_often_and_as_strong_as_asked(source: Path, suspects: Path) -> None:
+    plan = _plan(source, suspects, hard_share=0.3, segmentation_scale=0.05, vessel_share=0.0, num_clips=60)
+    clips = _clips(plan)
+    assert np.mean([clip.hard for clip in clips]) == pytest.approx(0.3, abs=0.15)
+    scales = np.array([clip.segmentation_scale for clip in clips])
+    assert np.abs(scales).max() <= 0.05 and scales.min() < -0.03 and scales.max() > 0.03
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_batches_hold_every_id_once_in_order(source: Path, suspects: Path, size: int) -> None:
+    batches = _plan(source, suspects).batches(range(24), size)
+    assert [i for batch in batches for i in batch] == list(range(24))
+    assert all(len(batch) == size for batch in batches[:-1])
+
+
+def test_a_source_that_can_not_be_planned_for_is_refused(source: Path, tmp_path: Path, suspects: Path) -> None:
+    with pytest.raises(SourceError, match="at least 7 frames"):
+        _plan(source, suspects, frames=7)
+    nothing = np.full_like(Artifact.open(source).column("frames/visibility"), np.nan)
+    blind = rewritten(source, tmp_path / "blind.h5", frames__visibility=nothing)
+    with pytest.raises(SourceError, match="NaN only"):
+        _plan(blind, write_suspects(tmp_path / "suspects.h5", blind))
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("num_clips", 0), ("segmentation_scale", -0.1), ("segmentation_jitter", -1.0), ("reuse_scenes", 1.5)],
+    ("key", "value"), [("num_clips", 0), ("anchored", 1.5), ("vessel_share", -0.1), ("labelled_share", 2), ("hard_share", -1)]
 )
 def test_counts_and_shares_are_checked(key: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=r"found: (-|0|1\.5)"):
+    with pytest.raises(ConfigError, match=key):
         PlanConfig(**{key: value})  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 from pictures import write_pictures
 from toy import toy_clips
-from toy_fixtures import models, source
+from toy_fixtures import models, source, suspects
 
 from sfvd_pl.cli.main import main
 
-__all__ = ["models", "source"]
+__all__ = ["models", "source", "suspects"]
 
 
 class Outcome(NamedTuple):

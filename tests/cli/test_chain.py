@@ -157,6 +157,11 @@ def test_a_stage_out_of_order_names_what_is_missing(chain: Chain, sfvd: Sfvd) ->
         (["stage1", "--devices", "many"], 1, "not a number of devices"),
         (["stage1", "--data", "/nowhere/at/all"], 1, "no such clips"),
         (["stage9"], 2, "invalid choice"),
+        (["segment", "--labelled", "2"], 1, "not a share of the labelled clips"),
+        (["stage1", "--labelled", ","], 1, "no clip would keep its labels"),
+        (["stage1", "--test", "some"], 2, "invalid choice"),
+        (["stage1", "--split", "/nowhere.csv"], 1, "can't be read"),
+        (["stage1", "--split", "/nowhere.csv", "--test", "none"], 1, "two ways"),
     ],
 )
 def test_a_run_that_cannot_start(

@@ -244,16 +244,18 @@ def test_a_failure_in_the_middle_leaves_no_folder(
     assert [p.name for p in tmp_path.iterdir()] == ["clips"]
 
 
-def test_clips_of_different_sizes_are_refused_whole(
+def test_clips_of_different_sizes_are_segmented_at_their_own(
     sfvd: Sfvd, pictures: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = pictures / "p99" / "r01" / "images"
     folder.mkdir(parents=True)
     blank((64, 48)).save(folder / "0.png")
     done = sfvd("segment", "predict", pictures, "--ckpt_path", models["guide"], "--out", tmp_path / "found")
-    assert done.status == 1
-    assert "another size" in done.err
-    assert [p.name for p in tmp_path.iterdir()] == ["clips"]
+    assert done.status == 0
+    assert Image.open(tmp_path / "found" / "p99" / "r01" / "masks" / "0.png").size == (48, 64)
+    artifact = Artifact.open(tmp_path / "found" / "segmentation.h5")
+    largest = Image.open(next((tmp_path / "clips").glob("p0*/*/images/*"))).size
+    assert artifact.frame_shape == (max(64, largest[1]), max(48, largest[0]))
 
 
 @pytest.mark.parametrize("which", ["kind", "architecture", "garbage", "missing"])

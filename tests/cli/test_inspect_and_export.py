@@ -90,6 +90,21 @@ def test_export_and_import_again(sfvd, run: Path) -> None:  # type: ignore[no-un
         np.testing.assert_array_equal(after.clip_rows("frames/image", other), before.clip_rows("frames/image", row))
 
 
+def test_accepted_clips_only_as_the_flag_says(sfvd, run: Path) -> None:  # type: ignore[no-untyped-def]
+    def names(*flags: str) -> set[str]:
+        out = run / f"out{len(list(run.iterdir()))}"
+        done = sfvd("data", "export", run / "synthetic.h5", "--format", "frames", *flags, "--out", out)
+        assert done.status == 0, done.err
+        return {path.name for path in (out / "synthetic").iterdir()}
+
+    assert names("--accepted") == names() == names("--accepted", "true") == {f"00000{k}" for k in (0, 2, 3, 5)}
+    assert len(names("--accepted", "false")) == 6
+    done = sfvd("data", "export", run / "source.h5", "--format", "frames", "--accepted", "--out", run / "refused")
+    assert done.status == 1
+    assert "no gate has judged these clips" in done.err
+    assert not (run / "refused").exists()
+
+
 def test_export_says_what_it_left_out_and_refuses_what_it_cannot(sfvd, run: Path) -> None:  # type: ignore[no-untyped-def]
     arguments = ["data", "export", run / "synthetic.h5", "--format", "nnunet"]
     arguments += ["--dataset-id", "9", "--dataset-name", "X"]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +133,15 @@ def test_a_split_without_a_label_is_refused(source: Path, tmp_path: Path) -> Non
     with pytest.raises(SourceError, match="2 clips, none labelled"):
         index.require_labels()
     ClipIndex(bare, "train").require_labels()
+
+
+def test_pixels_to_ignore_come_within_the_clip_s_extent(tmp_path: Path) -> None:
+    clips = list(toy_clips())
+    small = clips[2]
+    image, mask = small.image[:, :40, :44], small.wire_mask[:, :40, :44]
+    clips[2] = replace(small, image=image, wire_mask=mask, ignore=1 - mask)
+    path = write_toy_source(tmp_path / "s.h5", clips=clips)
+    artifact = Artifact.open(path)
+    row = list(artifact.column("clips/name")).index(small.name)
+    index = ClipIndex(path, str(artifact.column("clips/split")[row]))
+    assert np.array_equal(index.ignore(row, np.array([4, 1])), 1 - mask[[4, 1]])

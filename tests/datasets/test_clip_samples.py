@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from toy import FRAMES, WINDOW, clip_batch, patients_of, toy_clips, write_toy_source
+from scipy.ndimage import distance_transform_edt
+from toy import FRAMES, WINDOW, clip_batch, patients_of, rewritten, toy_clips, write_toy_source
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.batch import ClipBatch
@@ -14,7 +15,6 @@ from sfvd_pl.datasets.clips import ClipDataset, FixedSamples
 from sfvd_pl.datasets.windows import Window, centreline_nearness
 from sfvd_pl.diffusion import sample_noise
 from sfvd_pl.errors import SourceError
-from sfvd_pl.metrics.visibility import clip_visibility
 from sfvd_pl.sources import Clip
 
 
@@ -52,8 +52,8 @@ def test_shapes_of_scene_and_motion_samples(source: Path) -> None:
     motion = clip_batch(source, [0, 1], motion=True)
     assert motion.image.shape == motion.context_noise.shape == (2, 1, 5, WINDOW, WINDOW)
     assert motion.shared_noise.shape == (2, 1, WINDOW, WINDOW)
-    assert motion.label_known.shape == motion.visibility.shape == (2, 5)
-    assert motion.uniforms.shape == (2, 3)
+    assert motion.known.shape == motion.region.shape == motion.image.shape
+    assert motion.uniforms.shape == (2, 2)
     assert motion.sample_id.tolist() == [0, 1]
 
 
@@ -71,12 +71,59 @@ def test_picture_mask_and_nearness_are_cut_and_turned_alike(source: Path, motion
         found = list(_places(image[0], batch.image[0, 0, 0].numpy()))
         assert len(found) == 1
         assert np.array_equal(found[0].cut(image), batch.image[0, 0].numpy())
-        known = batch.label_known[0].numpy()
-        cut = found[0].cut(masks) * known[:, None, None].astype(np.uint8)
+        known = batch.known[0, 0].numpy()
+        assert known.all() or not known.any(), "labelled throughout, or without suspects nothing is known"
+        cut = found[0].cut(masks) * known.astype(np.uint8)
         assert np.array_equal(cut, batch.wire_mask[0, 0].numpy())
         assert np.allclose(centreline_nearness(cut.astype(np.uint8)), batch.nearness[0, 0].numpy())
-        measured = np.where(known, clip_visibility(batch.image[0, 0].numpy(), cut), np.nan)
-        assert np.allclose(measured, batch.visibility[0].numpy(), equal_nan=True, atol=1e-5)
+
+
+def _opened(region: np.ndarray, radius: float) -> np.ndarray:
+    """What discs within a region cover; beyond the window's edge it goes on."""
+    inside = distance_transform_edt(region) > radius
+    return np.asarray(distance_transform_edt(~inside) <= radius)
+
+
+def test_an_anchored_sample_is_drawn_around_its_wire_and_a_course_and_a_fresh_one_everywhere(source: Path) -> None:
+    batch = clip_batch(source, list(range(80)), motion=True, labelled_share=1.0, anchored_share=0.6)
+    regions, masks = batch.region[:, 0].numpy() > 0, batch.wire_mask[:, 0].numpy() > 0
+    fresh = regions.all((1, 2, 3))
+    assert fresh.mean() == pytest.approx(0.4, abs=0.15)
+    more = 0
+    for region, mask in zip(regions[~fresh], masks[~fresh], strict=True):
+        assert region.any((1, 2)).all(), "there is a course in every frame where there's no wire"
+        for drawn, wire in zip(region, mask, strict=True):
+            band = distance_transform_edt(~wire) <= 4 if wire.any() else np.zeros_like(wire)
+            assert drawn[band].all()
+            assert np.array_equal(_opened(drawn, 4.0), drawn)
+        more += bool((region & ~np.stack([distance_transform_edt(~m) <= 4 for m in mask])).any())
+    assert 0.3 < more / (~fresh).sum() < 0.9, "a half also learns that elsewhere there is none"
+
+
+def test_of_an_unlabelled_frame_it_is_known_where_the_guide_suspects_nothing(source: Path, suspects: Path) -> None:
+    """The guide finds every wire here, so what nobody knows is the wire and 2 px around it."""
+    dataset = ClipDataset(source, "train", seed=1, window=WINDOW, labelled_share=0.0, suspects=suspects)
+    spy, artifact, hidden = SpyIndex(dataset), Artifact.open(source, Kind.SOURCE), 0
+    for sample_id in range(20):
+        batch = dataset[sample_id]
+        clip, offsets = spy.read[-1]
+        image = artifact.clip_rows("frames/image", clip)[offsets[0]] / np.float32(255.0)
+        (window,) = _places(image, batch.image[0, 0, 0].numpy())
+        wire = artifact.clip_rows("frames/wire_mask", clip)[offsets[0]]
+        expected = window.cut(distance_transform_edt(wire == 0) > 2)
+        assert np.array_equal(batch.known[0, 0, 0].numpy() > 0, expected)
+        assert not batch.wire_mask.any() and not batch.nearness.any()
+        hidden += not expected.all()
+    assert hidden > 10
+    assert not clip_batch(source, list(range(8)), labelled_share=0.0).known.any(), "without suspects nothing is"
+
+
+def test_a_pixel_to_ignore_is_not_known(source: Path, tmp_path: Path) -> None:
+    artifact = Artifact.open(source, Kind.SOURCE)
+    ignore = 1 - artifact.column("frames/wire_mask")
+    ignored = rewritten(source, tmp_path / "ignored.h5", frames__ignore=ignore)
+    batch = clip_batch(ignored, list(range(8)), labelled_share=1.0)
+    assert torch.equal(batch.known, batch.wire_mask) and batch.wire_mask.any()
 
 
 def _offsets_by_hand(first: int, begin: int, context: int, block: int) -> list[int]:
@@ -122,9 +169,9 @@ def test_a_block_longer_than_every_clip_is_refused(source: Path) -> None:
 @pytest.mark.parametrize("motion", [False, True])
 def test_labelled_share(source: Path, share: float, motion: bool) -> None:
     batch = clip_batch(source, list(range(160)), motion=motion, labelled_share=share)
-    known = batch.label_known.any(1).float()
-    assert known.mean().item() == pytest.approx(share, abs=0.1)
-    assert torch.equal(batch.label_known.all(1), batch.label_known.any(1))
+    known = batch.known.flatten(1)
+    assert known.any(1).float().mean().item() == pytest.approx(share, abs=0.1)
+    assert torch.equal(known.all(1), known.any(1))
 
 
 @pytest.mark.parametrize("motion", [False, True])
@@ -141,13 +188,10 @@ def test_masks_of_unlabelled_clips_never_reach_a_batch(source: Path, motion: boo
         clip = spy.read[-1][0]
         if not labelled[clip]:
             hidden += 1
-            assert not batch.label_known.any()
-        if not batch.label_known.any():
+            assert not batch.known.any()
+        if not batch.known.any():
             assert not batch.wire_mask.any()
             assert not batch.nearness.any()
-            assert batch.visibility.isnan().all()
-        else:
-            assert not batch.visibility[batch.label_known].isnan().all()
     assert hidden > 15
 
 
@@ -164,15 +208,12 @@ def test_an_unannotated_frame_of_a_labelled_clip_is_unlabelled(tmp_path: Path) -
         batch = dataset[sample_id]
         offsets = spy.read[-1][1]
         expected = [offset not in (2, 3) for offset in offsets]
-        assert batch.label_known[0].tolist() == expected
         for frame, known in enumerate(expected):
+            assert bool(batch.known[0, 0, frame].all()) == bool(batch.known[0, 0, frame].any()) == known
             if not known:
                 assert not batch.wire_mask[0, 0, frame].any()
-                assert batch.visibility[0, frame].isnan()
-    scene = clip_batch(source, list(range(60)), labelled_share=1.0)
-    assert scene.label_known.all()
-    null = clip_batch(source, list(range(60)), labelled_share=0.0)
-    assert not null.label_known.any()
+    assert clip_batch(source, list(range(60)), labelled_share=1.0).known.all()
+    assert not clip_batch(source, list(range(60)), labelled_share=0.0).known.any()
 
 
 @pytest.mark.parametrize("motion", [False, True])
@@ -201,9 +242,9 @@ def test_a_sample_depends_on_seed_and_id_alone(source: Path) -> None:
     other_seed = ClipDataset(source, "train", seed=2, window=WINDOW)
     for sample_id in (2, 9):
         a, b = first[sample_id], again[sample_id]
-        for field in ("image", "wire_mask", "noise", "shared_noise", "context_noise", "uniforms"):
+        for field in ("image", "wire_mask", "region", "noise", "shared_noise", "context_noise", "uniforms"):
             assert torch.equal(getattr(a, field), getattr(b, field))
-            if field != "wire_mask":
+            if field not in ("wire_mask", "region"):
                 assert not torch.equal(getattr(a, field), getattr(other_seed[sample_id], field))
     assert not torch.equal(first[2].noise, first[9].noise)
 
@@ -221,11 +262,11 @@ def test_uniforms_fill_the_interval_evenly(source: Path) -> None:
     uniforms = clip_batch(source, list(range(256)), labelled_share=0.0).uniforms
     assert uniforms.min() >= 0
     assert uniforms.max() < 1
-    for column in range(3):
+    for column in range(2):
         values = np.sort(uniforms[:, column].numpy())
         assert np.abs(values - (np.arange(256) + 0.5) / 256).max() < (0.01 if column == 0 else 0.1)
     correlation = np.corrcoef(uniforms.numpy().T)
-    assert np.abs(correlation - np.eye(3)).max() < 0.2
+    assert np.abs(correlation - np.eye(2)).max() < 0.2
 
 
 def test_frames_smaller_than_the_window_are_padded(source: Path) -> None:

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import FRAMES, WINDOW, patients_of
+from toy import FRAMES, WINDOW, patients_of, rewritten, toy_clips, write_synthetic, write_toy_source
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.sets import ArtifactClips, Degraded, MeasuredClip, Subset, WindowClips
@@ -43,6 +44,27 @@ def test_an_artifact_gives_its_clips_within_their_extent(source: Path) -> None:
     )
     assert np.array_equal(ArtifactClips(source, rows=[row])[0].image, clips[row].image)
     assert clips[row].mask_group == clips[row].name
+
+
+def test_synthetic_clips_come_at_their_own_size_with_their_pixels_to_ignore(source: Path, tmp_path: Path) -> None:
+    made = write_synthetic(tmp_path / "synthetic.h5", source)
+    ignore = Artifact.open(made).column("frames/ignore").copy()
+    rows = slice(FRAMES, 2 * FRAMES)
+    ignore[rows, WINDOW - 4 :] = 1
+    ignore[rows, 2:5] = 1
+    sizes = np.full(6, WINDOW) - 4 * (np.arange(6) == 1)
+    path = rewritten(made, tmp_path / "smaller.h5", clips__height=sizes, frames__ignore=ignore)
+    first, second = ArtifactClips(path, rows=[0, 1])
+    assert first.image.shape[1:] == (WINDOW, WINDOW)
+    assert second.image.shape[1:] == second.wire_mask.shape[1:] == (WINDOW - 4, WINDOW)
+    assert not first.ignore.any()
+    assert np.array_equal(second.ignore, ignore[rows, : WINDOW - 4])
+
+
+def test_windows_carry_the_pixels_to_ignore(tmp_path: Path) -> None:
+    clips = [replace(clip, ignore=(clip.image % 2) & (1 - clip.wire_mask)) for clip in toy_clips()]
+    for clip in windows(write_toy_source(tmp_path / "s.h5", clips=clips)):
+        assert np.array_equal(clip.ignore, (clip.image % 2) & (1 - clip.wire_mask))
 
 
 def test_identity_follows_what_decides_the_pixels(source: Path) -> None:

@@ -9,7 +9,7 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, SequenceBank, SequenceConfig, SequenceDataset
 from sfvd_pl.datasets.windows import centreline_nearness
-from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.errors import ConfigError
 from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
 
@@ -25,9 +25,9 @@ def test_the_same_id_gives_the_same_sequence_whatever_was_asked_before(source: P
     for sample_id in range(6):
         a, b = bank.sequence(sample_id), again.sequence(sample_id)
         assert np.array_equal(a.wire_mask, b.wire_mask)
-        assert (a.origin, a.mask_source, a.visibility) == (b.origin, b.mask_source, b.visibility)
+        assert (a.origin, a.mask_source) == (b.origin, b.mask_source)
     other = _bank(source, seed=1)
-    assert [other.sequence(i).visibility for i in range(4)] != [bank.sequence(i).visibility for i in range(4)]
+    assert [other.sequence(i).mask_source for i in range(6)] != [bank.sequence(i).mask_source for i in range(6)]
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.5, 9, 23), (1.0, 32, 32)])
@@ -100,19 +100,6 @@ def test_wire_width_is_area_over_length(source: Path) -> None:
     assert 1.0 < bank.wire_width_px < 3.0
 
 
-def test_requested_visibility_fills_the_quantiles_of_the_labelled_frames(source: Path) -> None:
-    bank = _bank(source, visibility_quantiles=(0.1, 0.7), simulated_share=0.0)
-    artifact = Artifact.open(source, Kind.SOURCE)
-    use = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
-    rows = np.repeat(use, artifact.column("clips/length"))
-    low, high = np.quantile(artifact.column("frames/visibility")[rows], (0.1, 0.7))
-    assert bank.visibility_range == pytest.approx((low, high))
-    asked = np.array([bank.sequence(i).visibility for i in range(60)])
-    assert asked.min() >= low
-    assert asked.max() <= high
-    assert np.histogram(asked, bins=3, range=(low, high))[0].min() > 8
-
-
 def test_clips_that_are_too_short_leave_the_simulator(source: Path) -> None:
     bank = _bank(source, frames=7, simulated_share=0.0)  # the toy clips have six
     assert bank.runs == []
@@ -131,30 +118,10 @@ def test_a_wire_too_short_for_a_label_is_not_repaired(source: Path, tmp_path: Pa
     assert {first for _, first in bank.runs} == {3}
 
 
-def test_unmeasurable_visibility_is_refused(source: Path, tmp_path: Path) -> None:
-    artifact = Artifact.open(source, Kind.SOURCE)
-    blind = rewritten(
-        source,
-        tmp_path / "blind.h5",
-        frames__visibility=np.full_like(artifact.column("frames/visibility"), np.nan),
-    )
-    with pytest.raises(SourceError, match="NaN only"):
-        _bank(blind)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"visibility_quantiles": (0.9, 0.1)},
-        {"visibility_quantiles": (0.1, 1.2)},
-        {"visibility_quantiles": (0.5, 0.5)},
-        {"simulated_share": 1.5},
-        {"simulated_share": -0.1},
-    ],
-)
-def test_shares_and_quantiles_are_checked(config: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(config))):
-        SequenceConfig(frames=4, window=32, **config)  # type: ignore[arg-type]
+@pytest.mark.parametrize("share", [1.5, -0.1])
+def test_a_share_is_checked(share: float) -> None:
+    with pytest.raises(ConfigError, match="simulated_share"):
+        SequenceConfig(frames=4, window=32, simulated_share=share)
 
 
 def test_samples_carry_their_sequence(source: Path) -> None:
@@ -164,10 +131,8 @@ def test_samples_carry_their_sequence(source: Path) -> None:
     batch = GenerationBatch.collate([dataset[0], dataset[1]])
     assert batch.sample_id.tolist() == [7, 2]
     assert batch.scene is None
-    assert not batch.segmentation_scale.any()
     for row, sample_id in enumerate((7, 2)):
         sequence = bank.sequence(sample_id)
         assert np.array_equal(batch.wire_mask[row, 0].numpy(), sequence.wire_mask)
         assert np.allclose(batch.nearness[row, 0].numpy(), centreline_nearness(sequence.wire_mask))
-        assert batch.visibility[row].item() == pytest.approx(sequence.visibility)
         assert (batch.origin[row], batch.mask_source[row]) == (sequence.origin, sequence.mask_source)

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from skimage.morphology import skeletonize
 from toy import wire_row
 
-from sfvd_pl.datasets.windows import NEARNESS_CUTOFF_PX, Window, centreline_nearness, choose_window, philox
+from sfvd_pl.datasets.windows import (
+    NEARNESS_CUTOFF_PX,
+    Window,
+    band_around,
+    centreline_nearness,
+    choose_window,
+    philox,
+)
 
 
 @given(
@@ -129,3 +136,16 @@ def test_nearness_without_a_wire_is_zero() -> None:
     nearness = centreline_nearness(wire_mask)
     assert not nearness[0].any()
     assert nearness[1].max() == 1.0
+
+
+@pytest.mark.parametrize("radius", [0.0, 2.0, 4.0, 4.5])
+def test_band_against_the_distance_to_every_pixel_of_the_mask(radius: float) -> None:
+    masks = np.zeros((3, 14, 17), np.uint8)
+    masks[0, 5, 3:9] = 1
+    masks[2, [0, 13], [16, 2]] = 1
+    band = band_around(masks, radius)
+    for frame in range(3):
+        pixels = np.argwhere(masks[frame])
+        for place in np.ndindex(14, 17):
+            near = any(np.hypot(*(pixel - place)) <= radius for pixel in pixels)
+            assert band[frame][place] == near

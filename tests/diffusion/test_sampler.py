@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sfvd_pl.diffusion import (
-    GuidanceContext,
     NoiseSchedule,
     Prediction,
     Sampler,
@@ -226,19 +225,6 @@ def test_brightness_of_a_larger_frame(shift: float, spacing: str, share: float) 
     assert found == pytest.approx(share, abs=0.03)
 
 
-def test_a_later_start_runs_the_rest_of_the_trajectory() -> None:
-    sampler = Sampler(Prediction(ZERO), SamplerConfig("ddim", 10, 1.0))
-    noise, states = step_noise(SHAPE), []
-
-    def recording(x: Tensor, t: Tensor) -> Tensor:
-        states.append(x)
-        return toy_denoiser(x, t)
-
-    whole = sampler.sample(recording, x_T(), step_noise=noise)
-    assert len(states) == 10
-    assert torch.equal(sampler.sample(toy_denoiser, states[6], step_noise=noise, start_step=6), whole)
-
-
 def test_a_result_does_not_depend_on_the_batch() -> None:
     sampler = Sampler(Prediction(ZERO), SamplerConfig("ddim", 5, 1.0))
 
@@ -265,67 +251,82 @@ def test_noise_is_asked_for_only_where_it_is_used() -> None:
     assert asked == [0, 1, 2, 3]
 
 
-def test_guide_and_progress_see_every_step_and_the_guide_decides() -> None:
-    sampler = Sampler(Prediction(ZERO), SamplerConfig("ddim", 4, 0.0))
-    seen: list[tuple[int, int, int]] = []
-    calls, ticks = [], []
+def test_the_guide_sees_every_step_s_estimate_and_decides() -> None:
+    prediction = Prediction(ZERO)
+    sampler = Sampler(prediction, SamplerConfig("ddim", 4, 0.0))
+    seen: list[tuple[int, int]] = []
+    states: list[tuple[Tensor, Tensor]] = []
 
     def counting(x: Tensor, t: Tensor) -> Tensor:
         assert not torch.is_grad_enabled()
-        calls.append(t)
+        states.append((x, t))
         return toy_denoiser(x, t)
 
-    def guide(context: GuidanceContext) -> Tensor:
-        seen.append((context.step, context.num_steps, int(context.timesteps[0])))
-        expected = context.prediction.x0_from_output(
-            toy_denoiser(context.x_t, context.timesteps), context.x_t, context.timesteps
-        )
-        assert torch.equal(context.x0, expected)
+    def guide(x0: Tensor, step: int, num_steps: int) -> Tensor:
+        seen.append((step, num_steps))
+        x, t = states[-1]
+        assert torch.equal(x0, prediction.x0_from_output(toy_denoiser(x, t), x, t))
         return torch.full(SHAPE, 0.25)
 
-    result = sampler.sample(
-        counting, x_T(), x0_guidance=guide, start_step=1, progress=lambda *a: ticks.append(a)
-    )
-    assert seen == [(1, 4, 749), (2, 4, 499), (3, 4, 249)]
-    assert len(calls) == 3, "one call of the denoiser a step"
-    assert ticks == [(1, 3), (2, 3), (3, 3)]
+    result = sampler.sample(counting, x_T(), x0_guidance=guide)
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert len(states) == 4, "one call of the denoiser a step"
     assert torch.equal(result, torch.full(SHAPE, 0.25))
 
 
 def test_a_guided_step_moves_as_classifier_guidance_says() -> None:
     """Algorithm 2 of arXiv 2105.05233 in its own terms: eps' = eps - sigma grad, then a DDIM step."""
-    prediction = Prediction(PLAIN, "epsilon")
-    sampler = Sampler(prediction, SamplerConfig("ddim", 4, 0.0))
+    sampler = Sampler(Prediction(PLAIN, "epsilon"), SamplerConfig("ddim", 4, 0.0))
     assert sampler.timesteps()[2:] == [499, 249]
-    grad = torch.full(SHAPE, 0.1)
-    start = PLAIN.add_noise(torch.zeros(SHAPE), x_T(), torch.tensor([499, 499]))
-    t = torch.tensor([499, 499])
+    grad, t, states = torch.full(SHAPE, 0.1), torch.tensor([499, 499]), []
     alpha, sigma = PLAIN.alpha(t, 4), PLAIN.sigma(t, 4)
-    states = []
 
     def denoiser(x: Tensor, times: Tensor) -> Tensor:
         states.append(x)
         return toy_denoiser(x, times)
 
-    def guide(context: GuidanceContext) -> Tensor:
-        return context.x0 + sigma**2 / alpha * grad if context.step == 2 else context.x0
+    def guide(x0: Tensor, step: int, num_steps: int) -> Tensor:
+        return x0 + sigma**2 / alpha * grad if step == 2 else x0
 
-    sampler.sample(denoiser, start, x0_guidance=guide, start_step=2)
-    eps = toy_denoiser(start, t) - sigma * grad
-    x0 = (start - sigma * eps) / alpha
-    after = torch.tensor([249, 249])
-    torch.testing.assert_close(states[1], PLAIN.add_noise(x0, eps, after), rtol=1e-4, atol=1e-4)
+    sampler.sample(denoiser, x_T(), x0_guidance=guide)
+    eps = toy_denoiser(states[2], t) - sigma * grad
+    x0 = (states[2] - sigma * eps) / alpha
+    torch.testing.assert_close(states[3], PLAIN.add_noise(x0, eps, torch.tensor([249, 249])), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("dpmpp_2m", 0.0)])
+def test_outside_the_region_x_t_is_the_given_picture_noised_and_the_result_is_it(name: str, eta: float) -> None:
+    picture, region = 3 * sample_noise(5, [0, 1], SHAPE[1:], "x0"), torch.zeros(SHAPE)
+    region[..., 1:4, 2:] = 1
+    config = SamplerConfig(name, 6, eta, clip_x0=(-1.0, 1.0), lattice=2)  # type: ignore[arg-type]
+    sampler, states, noises = Sampler(Prediction(ZERO), config), [], []
+
+    def denoiser(x: Tensor, t: Tensor) -> Tensor:
+        states.append((x, t))
+        return toy_denoiser(x, t)
+
+    def guide(x0: Tensor, step: int, num_steps: int) -> Tensor:
+        return x0 + 0.3
+
+    result = sampler.sample(
+        denoiser, x_T(), step_noise=step_noise(SHAPE), x0_guidance=guide, given=(picture, region)
+    )
+    outside = region == 0
+    assert torch.equal(result[outside], picture[outside])
+    assert result[~outside].abs().max() <= 1
+    for x, t in states:
+        noises.append(((x - ZERO.alpha(t, 4) * picture) / ZERO.sigma(t, 4))[outside])
+    if eta == 0:  # the noise that it started with
+        assert all(torch.allclose(noise, x_T()[outside], atol=1e-4) for noise in noises)
+    else:
+        assert all(0.6 < noise.std() < 1.4 for noise in noises)
+    elsewhere = sampler.sample(toy_denoiser, x_T(), step_noise=step_noise(SHAPE), given=(picture, torch.ones(SHAPE)))
+    assert elsewhere.abs().max() <= 1, "nothing is given where everything is to be drawn"
 
 
 def test_a_stochastic_sampler_without_noise_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs noise"):
         Sampler(Prediction(ZERO), SamplerConfig("ddim", 3, 0.5)).sample(toy_denoiser, x_T())
-
-
-@pytest.mark.parametrize("start", [-1, 3])
-def test_a_start_outside_the_trajectory_is_refused(start: int) -> None:
-    with pytest.raises(ConfigError, match="no such step"):
-        Sampler(Prediction(ZERO), SamplerConfig("ddim", 3, 0.0)).sample(toy_denoiser, x_T(), start_step=start)
 
 
 @pytest.mark.parametrize(

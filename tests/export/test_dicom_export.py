@@ -96,15 +96,15 @@ def test_it_says_what_it_is_and_nothing_about_anybody(files: dict[str, Path]) ->
             assert keyword == "FrameTime" or not ds[keyword].value, keyword
 
 
-def test_generated_clips_say_that_they_show_nobody(tmp_path: Path) -> None:
+def test_generated_clips_say_whom_they_show(tmp_path: Path) -> None:
     artifact = Artifact.open(generated_artifact(tmp_path, Kind.SYNTHETIC))
     export_artifact(artifact, tmp_path / "out", ExportConfig("dicom"), progress=False)
     found = [pydicom.dcmread(p) for p in sorted((tmp_path / "out").rglob("*.dcm"))]
     assert len(found) == 2
-    for ds in found:
+    for ds, shown in zip(found, ("nobody", "patient p1"), strict=True):
         assert (ds.SyntheticData, ds.ConversionType, ds.PatientName) == ("YES", "SYN", "synthetic")
         assert ds.SeriesDescription.startswith("SYNTHETIC")
-        assert ds.DerivationDescription.startswith("Synthetic clip, made by a model, shows nobody")
+        assert ds.DerivationDescription.startswith(f"Synthetic clip, made by a model, shows {shown};")
         assert artifact.content_hash in ds.DerivationDescription
 
 

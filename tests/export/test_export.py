@@ -11,7 +11,9 @@ import av
 import nibabel
 import numpy as np
 import pytest
+from artifact_samples import columns_of, write_artifact
 from export_samples import clips_of, generated_artifact, wire_clip, write_clips
+from PIL import Image
 
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ExportError
@@ -190,7 +192,7 @@ def test_of_synthetic_clips_only_the_accepted_are_exported_unless_asked(syntheti
     assert json.loads((tmp_path / "out" / "export.json").read_text())["learned_from"] == ["p0", "p1"]
     assert "1 that the gate rejected left out" in lines[0]
     assert {p.name for p in (tmp_path / "out" / "synthetic").iterdir()} == {"000001", "000002"}
-    exported(synthetic, tmp_path / "all", "frames", rejected=True)
+    exported(synthetic, tmp_path / "all", "frames", accepted=False)
     assert {p.name for p in (tmp_path / "all" / "synthetic").iterdir()} == {"000000", "000001", "000002"}
     with pytest.raises(ExportError, match="only a source is split"):
         exported(synthetic, tmp_path / "x", "frames", split="test")
@@ -204,7 +206,7 @@ def test_every_kind_with_pictures_can_be_exported(tmp_path: Path, kind: Kind, fo
         with pytest.raises(ExportError, match="holds no pictures"):
             exported(artifact, tmp_path / "out", format)
         return
-    exported(artifact, tmp_path / "out", format, rejected=True)
+    exported(artifact, tmp_path / "out", format, accepted=False if kind == Kind.SYNTHETIC else None)
     assert len(json.loads((tmp_path / "out" / "export.json").read_text())["clips"]) == 3
 
 
@@ -284,3 +286,48 @@ def test_another_depth_in_mp4_is_shown_over_its_own_range(tmp_path: Path) -> Non
     exported(artifact, tmp_path / "out", "mp4")
     found = frames_of(tmp_path / "out" / "p0" / "a.mp4", "gray")
     assert abs(float(found.mean()) - 127.5) < 3
+
+
+def ignoring(tmp_path: Path) -> Artifact:
+    """The source, with pixels to ignore beside the wire in one clip that is smaller than the frame."""
+    clips = clips_of(255)
+    ignore = np.zeros_like(clips[1].wire_mask)
+    ignore[0, 2:9, 3:27] = 1
+    ignore &= 1 - clips[1].wire_mask
+    return write_clips(tmp_path / "source.h5", [clips[0], replace(clips[1], ignore=ignore), *clips[2:]])
+
+
+def test_pixels_to_ignore_survive_the_round_trip(tmp_path: Path) -> None:
+    artifact = ignoring(tmp_path)
+    exported(artifact, tmp_path / "out", "frames")
+    files = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("ignore/*"))
+    assert files == [f"p1/b/ignore/{k:05d}.png" for k in range(3)]
+    again = clips_in(imported(tmp_path / "out", tmp_path / "again.h5"))
+    assert again["p1/b"].ignore.any()
+    for name, clip in clips_in(artifact).items():
+        assert_same_clip(again[name], clip)
+    assert "1 clips have pixels to ignore" in exported(artifact, tmp_path / "nifti", "nifti")[-1]
+
+
+def test_synthetic_clips_are_exported_at_their_own_size(tmp_path: Path) -> None:
+    """What lies beyond a clip is ignored in the artifact and not there in the export."""
+    columns = columns_of(Kind.SYNTHETIC)
+    columns["clips/height"], columns["clips/width"] = np.array([12, 9, 12]), np.array([10, 10, 7])
+    for rows, beyond in ((slice(3, 8), np.s_[:, 9:]), (slice(8, 12), np.s_[:, :, 7:])):
+        columns["frames/wire_mask"][rows][beyond] = 0
+        columns["frames/ignore"][rows][beyond] = 1
+    artifact = Artifact.open(write_artifact(tmp_path / "synthetic.h5", Kind.SYNTHETIC, columns))
+    exported(artifact, tmp_path / "out", "frames", accepted=True)
+    for name, size in (("p1/run", (9, 10)), ("p2/run", (12, 7))):
+        for folder in ("images", "masks", "ignore"):
+            files = sorted((tmp_path / "out" / name / folder).glob("*.png"))
+            assert len(files) == int(columns["clips/length"][int(name[1])])
+            assert {np.asarray(Image.open(file)).shape for file in files} == {size}
+    listed = json.loads((tmp_path / "out" / "export.json").read_text())["clips"]
+    assert [clip["shows"] for clip in listed] == ["", "p1"]
+
+
+@pytest.mark.parametrize("kind", [Kind.SOURCE, Kind.SCENES, Kind.MOTIONS])
+def test_only_synthetic_clips_are_accepted_or_rejected(tmp_path: Path, kind: Kind) -> None:
+    with pytest.raises(ExportError, match="no gate has judged these clips"):
+        exported(Artifact.open(generated_artifact(tmp_path, kind)), tmp_path / "out", "frames", accepted=True)

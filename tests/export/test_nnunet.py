@@ -5,6 +5,7 @@ https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +129,27 @@ def test_training_clips_whose_masks_are_for_measuring_only_are_left_out(tmp_path
     assert not cases & hidden
 
 
-def test_synthetic_clips_of_one_mask_source_stay_together(synthetic: Artifact, tmp_path: Path) -> None:
-    dataset = exported(synthetic, tmp_path / "out", rejected=True)
-    groups = {"synthetic-000000": "own", "synthetic-000001": "p1", "synthetic-000002": "p2"}
+def test_pixels_to_ignore_carry_the_highest_label(tmp_path: Path) -> None:
+    clips = clips_of(255)
+    ignore = 1 - clips[0].wire_mask
+    ignore[:, :, 16:] = 0
+    dataset = exported(write_clips(tmp_path / "s.h5", [replace(clips[0], ignore=ignore), *clips[1:]]), tmp_path / "out")
+    assert json.loads((dataset / "dataset.json").read_text())["labels"] == {"background": 0, "wire": 1, "ignore": 2}
+    assert problems_of(dataset, patient_of) == []
+    (label,) = dataset.glob("labelsT*/p1-a_00000.png")
+    assert np.array_equal(np.asarray(Image.open(label)), clips[0].wire_mask[0] + 2 * ignore[0])
+
+
+def test_synthetic_clips_that_show_one_patient_stay_together(synthetic: Artifact, tmp_path: Path) -> None:
+    dataset = exported(synthetic, tmp_path / "out", accepted=False)
+    groups = {"synthetic-000000": "own", "synthetic-000001": "p1", "synthetic-000002": "p1"}
     assert problems_of(dataset, lambda case: groups[case.rsplit("_", 1)[0]]) == []
 
 
 def test_masks_of_one_patient_stay_together_however_deep_the_runs_lie(synthetic: Artifact, tmp_path: Path) -> None:
     sources = {"clips__mask_source": np.array(["p1/study-1/a", "p1/study-2/a", "p2/a"], object),
-               "clips__mask_origin": np.array(["labelled"] * 3, object)}  # fmt: skip
+               "clips__mask_origin": np.array(["labelled"] * 3, object),
+               "clips__background_patient": np.array([""] * 3, object)}  # fmt: skip
     made = Artifact.open(rewritten(synthetic.path, tmp_path / "s.h5", **sources))
     assert [read_item(made, row).group for row in range(3)] == ["p1", "p1", "p2"]
 

@@ -136,6 +136,15 @@ def test_frames_are_scored_as_one_by_one_and_unlabelled_ones_not_at_all() -> Non
     assert len(scores) == 3 and tuple(scores.columns()) == MEASURES
 
 
+def test_what_is_found_in_ignored_pixels_is_neither_right_nor_wrong() -> None:
+    label, other = np.zeros((2, 40, 40), np.uint8), np.zeros((2, 40, 40), np.uint8)
+    label[:, 10, 5:30], other[0, 25:28, 5:30] = 1, 1
+    predicted = (label | other).astype(np.float32)
+    found = score_frames(predicted, label, ignore=other)
+    assert np.array_equal(found.values, score_frames(label.astype(np.float32), label).values, equal_nan=True)
+    assert score_frames(predicted, label)["dice"].tolist() == [pytest.approx(0.4), 1.0]
+
+
 def test_scores_of_parts_join_to_those_of_the_whole() -> None:
     generator = np.random.default_rng(1)
     labels = np.stack([line(column=c) for c in range(5, 11)])

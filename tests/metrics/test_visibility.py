@@ -112,6 +112,18 @@ def test_wrong_arguments_are_named(call, key: str) -> None:
     assert caught.value.key == key
 
 
+def test_ignored_pixels_of_the_ring_do_not_count() -> None:
+    """Another wire in the ring, which nobody marked, would make this one look fainter."""
+    rng = np.random.default_rng(0)
+    image, wire, other = rng.normal(100, 5, (32, 32)), blank(32, 32), blank(32, 32)
+    wire[8:24, 14], other[8:24, 18] = 1, 1
+    image[wire > 0] -= 20
+    seen = wire_visibility(image, wire, ignore=other)
+    image[other > 0] -= 60
+    assert wire_visibility(image, wire, ignore=other) == seen > 1.3 * wire_visibility(image, wire)
+    assert clip_visibility(image[None], wire[None], ignore=other[None]).tolist() == [seen]
+
+
 def test_bins_hold_their_lower_limit_and_nothing_unknown() -> None:
     values = np.array([[-9.0, 0.5, 0.49], [4.0, np.nan, 1e9]])
     assert visibility_bins(values).tolist() == [[0, 1, 0], [6, -1, 6]]

@@ -10,8 +10,16 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from processes import at_call, run, run_ranks
-from toy import STAGES, UNET, motion_module, scene_module, segmentation_module
-from training import fit, motion_data, scene_data, segmentation_data
+from toy import (
+    STAGES,
+    UNET,
+    features_module,
+    motion_module,
+    scene_module,
+    segmentation_module,
+    write_toy_source,
+)
+from training import features_data, fit, motion_data, scene_data, segmentation_data
 
 from sfvd_pl.cli import stage
 from sfvd_pl.errors import CheckpointError, ConfigError, TrainingError
@@ -55,6 +63,28 @@ def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     callback = _train(source, folder)
     assert (callback.count, callback.best is not None) == (7, True)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("module", "data", "picture"),
+    [
+        (scene_module, scene_data, "scenes-*.png"),
+        (motion_module, motion_data, "clips-*.gif"),
+        (segmentation_module, segmentation_data, "predictions-*.png"),
+        (features_module, features_data, ""),
+    ],
+)
+def test_without_validation_patients_nothing_is_measured_and_pictures_are_drawn(
+    tmp_path: Path, module: Any, data: Any, picture: str
+) -> None:
+    source = write_toy_source(tmp_path / "source.h5", val_fraction=0.0, test_fraction=0.0)
+    kept = Checkpoints(tmp_path / "checkpoints", monitor="val/loss")
+    trainer = fit(module(), data(source), tmp_path, callbacks=[kept], enable_checkpointing=True)
+    names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert kept.best is None and BEST not in names and checkpoint_path(tmp_path, 7).name in names
+    assert "train/loss" in trainer.callback_metrics
+    assert not [name for name in trainer.callback_metrics if name.startswith("val/")]
+    assert not picture or list((tmp_path / "pictures").glob(picture))
 
 
 def test_the_last_ones_and_the_best_are_kept(trained: Path) -> None:

@@ -1,5 +1,5 @@
 """The toy source and models."""
 
-from toy_fixtures import models, source
+from toy_fixtures import models, source, suspects
 
-__all__ = ["models", "source"]
+__all__ = ["models", "source", "suspects"]

@@ -5,79 +5,48 @@ import torch
 from toy import random_condition
 
 from sfvd_pl.networks import ScalarEmbedding, WireCondition
-from sfvd_pl.networks.condition import VISIBILITY_SCALE
 
 
-def _parts(batch: int = 3, frames: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    wire_mask = (torch.rand(batch, 1, frames, 8, 8) < 0.3).float()
-    return wire_mask, torch.rand(batch, 1, frames, 8, 8), torch.rand(batch, frames) * 4
+def _parts(batch: int = 3, frames: int = 2) -> tuple[torch.Tensor, ...]:
+    """Wire mask, nearness, known, x0, region."""
+    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, 8, 8, generator=torch.Generator().manual_seed(0))
+    return (mask < 0.3).float(), nearness, (known < 0.7).float(), 3 * x0 - 1, (region < 0.4).float()
 
 
-def test_channels_are_nearness_mask_flag_and_visibility_on_the_wire() -> None:
-    wire_mask, nearness, visibility = _parts()
-    known = torch.ones(3, 2, dtype=torch.bool)
-    condition = WireCondition.build(wire_mask, nearness, known, visibility)
-    assert torch.equal(condition.channels[:, :1], nearness)
-    assert torch.equal(condition.channels[:, 1:2], wire_mask)
-    assert torch.equal(condition.channels[:, 2:3], torch.ones_like(wire_mask))
-    for sample in range(3):
-        for frame in range(2):
-            expected = wire_mask[sample, 0, frame] * visibility[sample, frame] / VISIBILITY_SCALE
-            assert torch.allclose(condition.channels[sample, 3, frame], expected)
-    assert torch.equal(condition.visibility, visibility)
+def test_channels_say_where_the_wire_is_where_that_is_known_and_what_is_given() -> None:
+    wire_mask, nearness, known, x0, region = _parts()
+    channels = WireCondition.build(wire_mask, nearness, known, x0, region).channels
+    assert channels.shape == (3, 5, 2, 8, 8)
+    unknown, drawn = known[:, 0] == 0, region[:, 0] == 1
+    assert torch.equal(channels[:, 0][~unknown], nearness[:, 0][~unknown])
+    assert torch.equal(channels[:, 1][~unknown], wire_mask[:, 0][~unknown])
+    assert not channels[:, :3].transpose(0, 1)[:, unknown].any(), "what nobody knows is not told"
+    assert torch.equal(channels[:, 2], known[:, 0])
+    assert torch.equal(channels[:, 3][~drawn], x0[:, 0][~drawn])
+    assert not channels[:, 3][drawn].any(), "what is to be drawn is not shown"
+    assert torch.equal(channels[:, 4], region[:, 0])
 
 
-def test_an_unlabelled_frame_has_the_null_condition() -> None:
-    wire_mask, nearness, visibility = _parts()
-    known = torch.tensor([[True, False], [False, True], [True, True]])
-    condition = WireCondition.build(wire_mask, nearness, known, visibility)
-    null = condition.null()
-    for sample in range(3):
-        for frame in range(2):
-            same = torch.equal(condition.channels[sample, :, frame], null.channels[sample, :, frame])
-            assert same == (not known[sample, frame])
-            assert bool(condition.visibility[sample, frame].isnan()) == (not known[sample, frame])
+def test_a_fresh_frame_is_given_nothing_and_known_everywhere() -> None:
+    wire_mask, nearness, *_ = _parts()
+    condition = WireCondition.fresh(wire_mask, nearness)
+    assert torch.equal(condition.wire_mask, wire_mask) and torch.equal(condition.channels[:, :1], nearness)
+    assert condition.channels[:, 2].all() and condition.region.all() and not condition.background.any()
 
 
-def test_an_unknown_visibility_of_a_known_label_is_0_on_the_wire() -> None:
-    wire_mask, nearness, visibility = _parts()
-    visibility[1, 0] = math.nan
-    condition = WireCondition.build(wire_mask, nearness, torch.ones(3, 2, dtype=torch.bool), visibility)
-    assert torch.isfinite(condition.channels).all()
-    assert not condition.channels[1, 3, 0].any()
-    assert condition.channels[1, 2, 0].all()
-    assert condition.visibility[1, 0].isnan()
+def test_without_wire_asks_for_none_and_leaves_the_rest() -> None:
+    condition = random_condition(2, 3)
+    bare = condition.without_wire()
+    assert not bare.channels[:, :2].any() and condition.wire_mask.any()
+    assert torch.equal(bare.channels[:, 2:], condition.channels[:, 2:])
 
 
-def test_null_says_nothing() -> None:
-    null = random_condition(2, 3).null()
-    assert not null.channels.any()
-    assert null.visibility.isnan().all()
-
-
-def test_drop_makes_the_chosen_samples_null_and_leaves_the_others() -> None:
-    condition = random_condition(4, 2)
-    dropped = torch.tensor([True, False, False, True])
-    after = condition.drop(dropped)
-    for sample in range(4):
-        if dropped[sample]:
-            assert not after.channels[sample].any()
-            assert after.visibility[sample].isnan().all()
-        else:
-            assert torch.equal(after.channels[sample], condition.channels[sample])
-            assert torch.equal(after.visibility[sample], condition.visibility[sample])
-
-
-def test_frames_and_cat_keep_channels_and_visibility_together() -> None:
+def test_frames_and_cat() -> None:
     condition = random_condition(2, 5)
-    part = condition.frames(slice(1, 4))
-    assert torch.equal(part.channels, condition.channels[:, :, 1:4])
-    assert torch.equal(part.visibility, condition.visibility[:, 1:4])
-    both = part.cat(part.null())
-    assert torch.equal(both.channels[:2], part.channels)
-    assert not both.channels[2:].any()
-    assert both.visibility[2:].isnan().all()
-    assert torch.equal(both.visibility[:2], part.visibility)
+    assert torch.equal(condition.frames(slice(1, 4)).channels, condition.channels[:, :, 1:4])
+    assert torch.equal(condition.frames([0, 0, 3]).channels, condition.channels[:, :, [0, 0, 3]])
+    both = condition.cat(condition.without_wire())
+    assert torch.equal(both.channels[:2], condition.channels) and not both.wire_mask[2:].any()
 
 
 def test_scalar_embedding_matches_its_formula() -> None:
@@ -110,7 +79,7 @@ def test_zero_init_adds_nothing(zero_init: bool) -> None:
     assert bool(out.any()) == (not zero_init)
 
 
-def test_nearby_visibilities_are_told_apart_over_the_whole_range() -> None:
+def test_nearby_values_are_told_apart_over_the_whole_range() -> None:
     embedding = ScalarEmbedding(32, scale=8.0)
     values = torch.arange(0.0, 8.0, 0.25)
     out = embedding(values)

@@ -6,25 +6,26 @@ from sfvd_pl.errors import ConfigError
 from sfvd_pl.networks import SceneUNet, UNetConfig
 
 
-def test_output_has_the_input_s_shape() -> None:
-    network = SceneUNet(UNET)
-    out = network(torch.randn(2, 1, 16, 16), torch.tensor([3, 900]), random_condition(2, 1))
-    assert out.shape == (2, 1, 16, 16)
+@pytest.mark.parametrize("size", [(16, 16), (20, 28), (44, 8)])
+def test_it_draws_frames_of_any_size_that_is_a_multiple_of_the_stride(size: tuple[int, int]) -> None:
+    out = SceneUNet(UNET)(torch.randn(2, 1, *size), torch.tensor([3, 900]), random_condition(2, 1, size))
+    assert out.shape == (2, 1, *size)
 
 
-@pytest.mark.parametrize("part", ["mask", "visibility", "timestep"])
+@pytest.mark.parametrize("part", ["wire", "known", "background", "region", "timestep"])
 def test_every_condition_changes_the_output(part: str) -> None:
     network = SceneUNet(UNET).eval()
     x_t, times, condition = torch.randn(2, 1, 16, 16), torch.tensor([400, 400]), random_condition(2, 1)
     with torch.no_grad():
         before = network(x_t, times, condition)
-        if part == "mask":
-            after = network(x_t, times, condition.null())
-        elif part == "visibility":
-            other = type(condition)(condition.channels, condition.visibility + 1.0)
-            after = network(x_t, times, other)
-        else:
+        if part == "wire":
+            after = network(x_t, times, condition.without_wire())
+        elif part == "timestep":
             after = network(x_t, times + 300, condition)
+        else:
+            channels = condition.channels.clone()
+            channels[:, {"known": 2, "background": 3, "region": 4}[part]] += 1
+            after = network(x_t, times, type(condition)(channels))
     assert (before - after).abs().max() > 1e-4
 
 
@@ -34,7 +35,7 @@ def test_samples_of_a_batch_do_not_touch_one_another() -> None:
     with torch.no_grad():
         together = network(x_t, times, condition)
         for i in range(3):
-            one = type(condition)(condition.channels[i : i + 1], condition.visibility[i : i + 1])
+            one = type(condition)(condition.channels[i : i + 1])
             alone = network(x_t[i : i + 1], times[i : i + 1], one)
             assert torch.allclose(together[i : i + 1], alone, atol=1e-5)
 
@@ -43,7 +44,7 @@ def test_a_frame_that_does_not_fit_the_levels_is_refused() -> None:
     network = SceneUNet(UNET)
     assert UNET.stride == 4
     with pytest.raises(ConfigError, match=r"multiples of 4[\s\S]*18x16"):
-        network(torch.randn(1, 1, 18, 16), torch.tensor([0]), random_condition(1, 1))
+        network(torch.randn(1, 1, 18, 16), torch.tensor([0]), random_condition(1, 1, (18, 16)))
 
 
 def test_channels_that_no_group_divides_are_refused() -> None:

@@ -9,7 +9,7 @@ from export_samples import clips_of, generated_artifact, write_clips
 
 from sfvd_pl.artifacts import Artifact, Kind, content_hash
 from sfvd_pl.report.describe import describe
-from sfvd_pl.report.overlay import LABEL_COLOUR, PREDICTION_COLOUR
+from sfvd_pl.report.overlay import IGNORE_COLOUR, LABEL_COLOUR, PREDICTION_COLOUR
 from sfvd_pl.report.sheet import CELL_PX, TEXT_PX, contact_sheet
 
 
@@ -111,6 +111,22 @@ def test_thin_wires_survive_a_large_frame(tmp_path: Path) -> None:
     masks = np.zeros((2, 700, 640), np.uint8)
     masks[:, 100:600, 320] = 1
     columns |= {"frames/image": np.full((2, 700, 640), 99, np.uint8), "frames/wire_mask": masks}
+    columns |= {"clips/height": [700, 700], "clips/width": [640, 640]}
     picture = contact_sheet(Artifact.open(write_artifact(tmp_path / "m.h5", Kind.MOTIONS, columns)))
     assert picture.shape[0] < 3 * CELL_PX
     assert has(picture, LABEL_COLOUR) > 2 * 100
+
+
+def test_ignored_pixels_are_tinted_named_and_counted(tmp_path: Path) -> None:
+    columns = columns_of(Kind.SYNTHETIC, lengths=[2, 2])
+    columns["frames/image"][:], columns["frames/ignore"][:] = 90, 0
+    plain = Artifact.open(write_artifact(tmp_path / "plain.h5", Kind.SYNTHETIC, columns))
+    columns["frames/ignore"][1, 2:7] = 1 - columns["frames/wire_mask"][1, 2:7]
+    ignoring = Artifact.open(write_artifact(tmp_path / "ignoring.h5", Kind.SYNTHETIC, columns))
+    legend = [(contact_sheet(a)[:48] == IGNORE_COLOUR).all(axis=-1).any() for a in (plain, ignoring)]
+    assert legend == [False, True]
+    changed = (contact_sheet(plain)[48:] != contact_sheet(ignoring)[48:]).any(axis=-1)
+    assert changed.any()
+    assert "ignored pixels: 0.00%" in describe(plain)
+    share = columns["frames/ignore"].mean()
+    assert f"ignored pixels: {share:.2%}" in describe(ignoring)

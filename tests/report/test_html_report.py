@@ -299,6 +299,16 @@ def test_help_is_claimed_only_where_a_corrected_test_shows_it(metrics: dict[str,
     assert answers(metrics)["helps"].words == "Not shown"
 
 
+def test_without_test_patients_it_is_not_known_whether_it_helped(metrics: dict[str, Any]) -> None:
+    for section in ("segmentation", "noise", "motion", "image", "video", "label_fidelity", "wire"):
+        del metrics[section]
+        metrics["not_measured"][section] = "there are no test patients, so nothing can be known"
+    found = answers(metrics)
+    assert found["helps"].words == "It cannot be known: there are no test patients"
+    assert {found[key].answer for key in ("looks", "labels", "helps")} == {"unknown"}
+    assert all("no test patients" in found[key].reasons[0].text for key in ("looks", "labels", "helps"))
+
+
 def test_few_patients_are_called_few(metrics: dict[str, Any]) -> None:
     assert any(text.startswith("6 test patients are few") for text in summary.cautions(metrics))
     metrics["segmentation"]["n_patients"] = 1

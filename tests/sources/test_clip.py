@@ -29,6 +29,7 @@ def good() -> dict[str, Any]:
         "source_offset": -3.0,
         "angles_deg": (-30.0, float("nan")),
         "affine": ((1.0, 0.0, 4.0), (0.0, 1.0, 2.0)),
+        "ignore": np.zeros((2, 4, 5), np.uint8),
     }
 
 
@@ -53,6 +54,9 @@ def test_valid_clip_has_size() -> None:
         ("intensity_max", 6),
         ("wire_mask", np.zeros((2, 4, 4), np.uint8)),
         ("wire_mask", np.zeros((2, 4, 5), bool)),
+        ("ignore", np.zeros((2, 4, 4), np.uint8)),
+        ("ignore", np.full((2, 4, 5), 2, np.uint8)),
+        ("ignore", good()["wire_mask"]),
         ("wire_mask", np.full((2, 4, 5), 2, np.uint8)),
         ("annotated", np.array([True])),
         ("annotated", np.array([1, 0])),

@@ -40,6 +40,19 @@ def test_a_folder_is_read_in_order(make_run) -> None:
     assert [clip.name for clip in scan] == ["p1/r1", "p2/r1"], "a scan can be gone through again"
 
 
+def test_pixels_to_ignore_lie_beside_the_masks_and_never_on_the_wire(make_run) -> None:
+    run = make_run(masked=(0, 2))
+    (run / "ignore").mkdir()
+    unknown = np.zeros((20, 24), np.uint8)
+    unknown[2:6, :9] = 7
+    rewrite(run / "ignore" / "f2.png", unknown)
+    (clip,) = scan_source(root_of(run))
+    assert not clip.ignore[:2].any()
+    assert np.array_equal(clip.ignore[2], (unknown > 0) & (clip.wire_mask[2] == 0))
+    assert clip.wire_mask[2, 4:16, 7].all(), "the wire wins"
+    assert run / "ignore" / "f2.png" in scan_source(root_of(run)).recordings[0].files
+
+
 def test_natural_order_has_no_ties() -> None:
     names = ["f10.png", "f2.png", "f02.png", "F1.png", "a.png", "7.png"]
     assert [p.name for p in sorted(map(Path, names), key=natural_key)] == [
@@ -144,6 +157,12 @@ def break_run(kind: str, run: Path) -> None:
         rewrite(masks / "f1.png", big)
     elif kind == "mask without image":
         rewrite(masks / "f9.png", big)
+    elif kind == "pixels to ignore of another size":
+        (run / "ignore").mkdir()
+        rewrite(run / "ignore" / "f1.png", big)
+    elif kind == "pixels to ignore without mask":
+        (run / "ignore").mkdir()
+        (masks / "f1.png").rename(run / "ignore" / "f1.png")
     elif kind == "mask is a jpeg":
         rewrite(masks / "f1.jpg", big)
     elif kind == "frame of another size":
@@ -189,6 +208,8 @@ def break_run(kind: str, run: Path) -> None:
     [
         ("mask of another size", "size differs"),
         ("mask without image", "without its picture"),
+        ("pixels to ignore of another size", "size differs"),
+        ("pixels to ignore without mask", r"without a mask[\s\S]*add its mask"),
         ("mask is a jpeg", "lossy"),
         ("frame of another size", "frame size"),
         ("frame of another depth", "bits"),

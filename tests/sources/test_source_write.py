@@ -14,6 +14,7 @@ from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError, SourceError
 from sfvd_pl.metrics.visibility import wire_visibility
 from sfvd_pl.sources import ClipMeta, SplitConfig, assign_splits, draw_labelled, write_source
+from sfvd_pl.sources.write import settle
 
 NAMES = [f"p{k}" for k in range(20)]
 
@@ -66,14 +67,15 @@ def test_two_patients_cannot_be_split() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"val_fraction": 0.0},
+        {"val_fraction": -0.1},
         {"test_fraction": 1.0},
         {"val_fraction": 0.5, "test_fraction": 0.5},
         {"labelled_fraction": 0.0},
         {"labelled_fraction": 1.01},
+        {"parts": {"p1": "training"}},
     ],
 )
-def test_impossible_fractions_are_refused(change: dict[str, float]) -> None:
+def test_impossible_fractions_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(SourceError):
         SplitConfig(**change)
 
@@ -106,6 +108,61 @@ def test_fewer_labels_are_among_more_and_order_does_not_matter() -> None:
         sets.append({name for name, yes in chosen.items() if yes})
     assert sets[0] < sets[1] < sets[2]
     assert draw_labelled(metas(), 0.3, 3) != draw_labelled(metas(), 0.3, 2)
+
+
+def test_without_test_patients_everybody_trains() -> None:
+    for names in (NAMES, ["alone"]):
+        assert set(assign_splits(names, SplitConfig(0.0, 0.0), 0).values()) == {"train"}
+    assert Counter(assign_splits(NAMES, SplitConfig(0.0, 0.25), 0).values()) == {"train": 15, "test": 5}
+
+
+def test_two_annotated_patients_both_train_unless_the_split_is_given() -> None:
+    for seed in range(10):
+        splits = assign_splits(NAMES, SplitConfig(), seed, annotated={"p3", "p8"})
+        assert splits["p3"] == splits["p8"] == "train" and Counter(splits.values()) == {"train": 15, "test": 5}
+    parts = dict.fromkeys(NAMES, "train") | {"p8": "test", "p9": "val"}
+    assert assign_splits(NAMES, SplitConfig(parts=parts), 0, annotated={"p3", "p8"}) == parts
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [({"p7": None}, "not listed: p7"), ({"p77": "test"}, "unknown: p77"), ({}, "")]
+)
+def test_a_given_split_lists_these_very_patients(change: dict[str, str | None], says: str) -> None:
+    listed = dict.fromkeys(NAMES, "train") | change
+    config = SplitConfig(parts={name: part for name, part in listed.items() if part})
+    if says:
+        with pytest.raises(SourceError, match=says):
+            assign_splits(NAMES, config, 0)
+    else:
+        assert set(assign_splits(NAMES, config, 0).values()) == {"train"}
+
+
+def test_named_clips_keep_their_labels_and_their_patients_train() -> None:
+    clips = [replace(clip, split="") for clip in metas()]
+    named = ["p3/r1", "p3/r2"]
+    for seed in range(10):
+        settled = settle(clips, SplitConfig(labelled_clips=named), seed)
+        assert [clip.name for clip, labelled in settled if labelled and clip.split == "train"] == named
+        assert all(clip.split == "train" for clip, _ in settled if clip.patient == "p3")
+        assert {clip.split for clip, _ in settled} == {"train", "val", "test"}
+        assert all(labelled == clip.annotated for clip, labelled in settled if clip.split != "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("p1_r1", r"no such clip[\s\S]*p1/r1"), ("p0/x", r"can't train[\s\S]*p0/x"), ("t/r0", "can't train")],
+)
+def test_a_named_clip_that_cannot_be_learned_from_is_refused(name: str, says: str) -> None:
+    clips = [replace(clip, split="") for clip in metas(2)]
+    parts = {"p0": "train", "p1": "train", "t": "test"}
+    with pytest.raises(SourceError, match=says):
+        settle(clips, SplitConfig(parts=parts, labelled_clips=[name]), 0)
+
+
+def test_a_split_that_leaves_training_without_masks_is_refused(tmp_path: Path, make_clip) -> None:
+    clips = [make_clip("a"), *(make_clip(p, annotated=False) for p in "bc")]
+    with pytest.raises(SourceError, match="no clip of a training patient has masks"):
+        write(tmp_path / "s.h5", clips, split=SplitConfig(parts={"a": "test", "b": "train", "c": "val"}))
 
 
 def clips_of(make_clip, patients: int = 4):
@@ -181,7 +238,7 @@ def test_a_bright_wire_is_named(tmp_path: Path, make_clip) -> None:
 def test_too_few_annotated_patients_is_a_warning(tmp_path: Path, make_clip) -> None:
     clips = [make_clip("a"), *(make_clip(p, annotated=False) for p in "bcd")]
     warnings = write(tmp_path / "s.h5", clips).warnings
-    assert [w.split(":")[0] for w in warnings] == ["no annotated clip in val", "no annotated clip in test"]
+    assert len(warnings) == 1 and "no annotated clip in test: the patients with masks (a) train" in warnings[0]
 
 
 def test_an_existing_source_is_kept_unless_asked(tmp_path: Path, make_clip) -> None:

@@ -25,7 +25,7 @@ def wire_clip(name: str, *, top: int, shape: tuple[int, int, int], seed: int, an
             image[frame, 4:-4, 7 + seed : 9 + seed] //= 4
     return Clip(
         name=name, patient=name.split("/")[0], image=image, wire_mask=masks, annotated=flags, fps=15.0,
-        spacing_mm=float(np.float32(0.277)), intensity_max=top,
+        spacing_mm=float(np.float32(0.277)), intensity_max=top, ignore=np.zeros(shape, np.uint8),
     )  # fmt: skip
 
 

@@ -28,9 +28,9 @@ def clean_clips(patients: int = 8, runs: int = 1, frames: int = 8, side: int = 8
     return tuple(simulate_clips(config, seed))
 
 
-def write_clips(path: Path, clips: Sequence[Clip], seed: int = 0) -> Path:
+def write_clips(path: Path, clips: Sequence[Clip], seed: int = 0, split: SplitConfig = SPLIT) -> Path:
     """Clips as a source."""
-    write_source(path, list(clips), split=SPLIT, seed=seed, config={}, overwrite=True, progress=False)
+    write_source(path, list(clips), split=split, seed=seed, config={}, overwrite=True, progress=False)
     return path
 
 

@@ -18,16 +18,14 @@ def bank(source: Path, seed: int = 0) -> SequenceBank:
     return SequenceBank(source, SequenceConfig(FRAMES, WINDOW), seed)
 
 
-def generation_batch(source: Path, ids: list[int], *, scene: bool = False, scale: float = 0.0) -> GenerationBatch:
+def generation_batch(source: Path, ids: list[int], *, scene: bool = False) -> GenerationBatch:
     """Mask sequences by id; with scenes that depend on the id only."""
     dataset = SequenceDataset(bank(source), ids)
     batch = GenerationBatch.collate([dataset[i] for i in range(len(ids))])
     pictures = torch.stack(
         [torch.rand(1, WINDOW, WINDOW, generator=torch.Generator().manual_seed(i)) for i in ids]
     )
-    return replace(
-        batch, scene=pictures if scene else None, segmentation_scale=torch.tensor([scale * (1 + i) for i in ids])
-    )
+    return replace(batch, scene=pictures if scene else None)
 
 
 def write_toy_scenes(path: Path, source: Path, count: int = 4, **provenance: Any) -> Path:

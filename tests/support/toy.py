@@ -31,7 +31,8 @@ from sfvd_pl.sources.phantom.simulate import simulate_clips
 from sfvd_pl.sources.write import SplitConfig, write_source
 
 WINDOW = 32
-FRAMES = 4
+FRAMES = 5
+"""The first and two blocks of two."""
 STAGES = Path(__file__).parent / "stages"
 PHANTOM = PhantomConfig(patients=5, clips_per_patient=2, frames=6, height=48, width=48)
 SPLIT = SplitConfig(val_fraction=0.2, test_fraction=0.2, labelled_fraction=0.6)
@@ -133,6 +134,30 @@ def save_model(module: RecordedModule, path: Path, source: Path | None = None, *
     return path
 
 
+def write_suspects(path: Path, source: Path, probability: np.ndarray | float = 0.0) -> Path:
+    """What a guide suspects in the training clips: one probability everywhere, or the training frames' in a row."""
+    artifact = Artifact.open(source, Kind.SOURCE)
+    clips = np.flatnonzero(artifact.column("clips/split") == "train")
+    length = artifact.column("clips/length")
+    rows = np.flatnonzero(np.isin(np.repeat(np.arange(artifact.n_clips), length), clips))
+    columns: dict[str, Any] = {
+        "arms/name": ["guide"],
+        "frames/probability": np.broadcast_to(probability, (1, len(rows), *artifact.frame_shape)).astype(np.float16),
+        "frames/source_frame": rows,
+        "clips/source_clip": clips,
+        "clips/name": [str(artifact.column("clips/name")[c]) for c in clips],
+        "clips/patient": [str(artifact.column("clips/patient")[c]) for c in clips],
+        "clips/start": np.cumsum(length[clips]) - length[clips],
+        "clips/length": length[clips],
+    }
+    learned = tuple(sorted(patients_of(source, "train")))
+    origin = Provenance(seed=0, config={}, parents={"source": artifact.content_hash}, patients=learned)
+    with ArtifactWriter(path, Kind.SEGMENTATION, origin) as writer:
+        for key, values in columns.items():
+            writer.write(key, values)
+    return path
+
+
 def clip_batch(source: Path, ids: list[int], *, motion: bool = False, **changes: Any) -> ClipBatch:
     """Training samples by id."""
     settings: dict[str, Any] = {"seed": 1, "window": WINDOW}
@@ -142,15 +167,13 @@ def clip_batch(source: Path, ids: list[int], *, motion: bool = False, **changes:
     return ClipBatch.collate([dataset[i] for i in ids])
 
 
-def random_condition(batch: int, frames: int, size: int = 16, seed: int = 0) -> WireCondition:
-    """A condition of random masks, known in every frame."""
+def random_condition(batch: int, frames: int, size: int | tuple[int, int] = 16, seed: int = 0) -> WireCondition:
+    """Random masks, known everywhere but in some pixels, in frames of which half is to be drawn."""
     generator = torch.Generator().manual_seed(seed)
-    wire_mask = (torch.rand(batch, 1, frames, size, size, generator=generator) < 0.1).float()
+    height, width = (size, size) if isinstance(size, int) else size
+    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, height, width, generator=generator)
     return WireCondition.build(
-        wire_mask,
-        torch.rand(wire_mask.shape, generator=generator),
-        torch.ones(batch, frames, dtype=torch.bool),
-        3 * torch.rand(batch, frames, generator=generator),
+        (mask < 0.1).float(), nearness, (known < 0.9).float(), 2 * x0 - 1, (region < 0.5).float()
     )
 
 

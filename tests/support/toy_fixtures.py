@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy import (
     features_module,
@@ -10,13 +11,24 @@ from toy import (
     save_model,
     scene_module,
     segmentation_module,
+    write_suspects,
     write_toy_source,
 )
+
+from sfvd_pl.artifacts import Artifact, Kind
 
 
 @lru_cache(maxsize=1)
 def _source(folder: Path) -> Path:
     return write_toy_source(folder / "toy-source.h5")
+
+
+@lru_cache(maxsize=1)
+def _suspects(folder: Path) -> Path:
+    source = _source(folder)
+    artifact = Artifact.open(source, Kind.SOURCE)
+    masks = artifact.column("frames/wire_mask")[np.repeat(artifact.column("clips/split") == "train", 6)]
+    return write_suspects(folder / "toy-suspects.h5", source, 0.9 * masks)
 
 
 @lru_cache(maxsize=1)
@@ -37,6 +49,12 @@ def _models(folder: Path) -> dict[str, Path]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy source."""
     return _source(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def suspects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a guide suspects that finds every wire of the toy source's training clips."""
+    return _suspects(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

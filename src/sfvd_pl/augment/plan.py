@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, UInt8, UInt16
 from numpy.typing import NDArray
 
 from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width, labelled_sequence, vessel_sequence
@@ -86,7 +86,7 @@ class PlannedClip:
     background: str
     background_patient: str
     background_start: int
-    frames: NDArray[np.generic] | None
+    frames: UInt8[np.ndarray, "T H W"] | UInt16[np.ndarray, "T H W"] | None
     wire_mask: UInt8[np.ndarray, "T H W"]
     known_wire: UInt8[np.ndarray, "T H W"]
     erased: bool

@@ -14,12 +14,21 @@ def export_parser() -> ArgumentParser:
     """The parser of ``sfvd data export``."""
     parser = ArgumentParser(
         description="Write an artifact's clips in another format. Of synthetic clips only those that the gate "
-        "accepted, unless --rejected true. The folder is whole or not there; nothing is overwritten."
+        "accepted, unless --accepted false. The folder is whole or not there; nothing is overwritten."
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     parser.add_argument("file", type=Path, help="An artifact with pictures: source, scenes, motions or synthetic.")
     parser.add_argument("--out", type=Path, required=True, help="A new or empty folder.")
-    parser.add_class_arguments(ExportConfig, None)
+    parser.add_class_arguments(ExportConfig, None, skip={"accepted"})
+    parser.add_argument(
+        "--accepted",
+        nargs="?",
+        const=True,
+        type=bool | None,
+        default=None,
+        help="Of a synthetic artifact, only clips that the gate accepted, which is the default; false exports the "
+        "rejected ones, too. Refused for other kinds.",
+    )
     return parser
 
 

@@ -55,7 +55,6 @@ def predict(source: Path, ckpt_path: Path, out: Path, *, threshold: float = 0.5,
 
     Raises:
         ExportError: The output folder holds something, or a clip's name leads out of it.
-        SourceError: The clips differ in size.
         CheckpointError: The checkpoint isn't a segmenter's.
     """
     with new_folder(out) as partial:
@@ -83,22 +82,16 @@ def _write_all(
     with ArtifactWriter(out / ARTIFACT, Kind.SEGMENTATION, provenance) as writer:
         parts = []
         for name, patient, image, stems in tqdm(clips, total=count, desc="segment", unit="clip"):
-            if image.shape[1:] != shape:
-                raise SourceError(
-                    f"clip {name!r} has another size than the first",
-                    file=source,
-                    expected=shape,
-                    found=image.shape[1:],
-                    remedy="segment clips of different sizes in separate calls",
-                )
             probability = _segment(module, image)
-            parts.append(probability.astype(np.float16))
+            padding = ((0, 0), (0, shape[0] - image.shape[1]), (0, shape[1] - image.shape[2]))
+            parts.append(np.pad(probability.astype(np.float16), padding))
             if masks:
                 _write_masks(clip_path(out, name) / "masks", stems, probability >= threshold)
             names.append(name)
             patients.append(patient)
             lengths.append(len(image))
-            overview.append((image[len(image) // 2], probability[len(image) // 2] >= threshold))
+            middle = np.s_[len(image) // 2]
+            overview.append((np.pad(image, padding)[middle], np.pad(probability >= threshold, padding)[middle]))
         length = np.array(lengths, np.int64)
         writer.write("arms/name", [ckpt_path.stem])
         writer.write("frames/probability", np.concatenate(parts)[None])
@@ -118,7 +111,7 @@ def _open(source: Path) -> tuple[Clips, dict[str, str], tuple[int, ...], int]:
     """Clips in 0..1, the parent's hash, the frame size and the number of clips."""
     if source.suffix.lower() not in ARTIFACT_SUFFIXES:
         scan = scan_source(source, patients=Patients(anyone=True))  # a prediction needn't know who is who
-        return _scanned_clips(scan), {}, scan.recordings[0].frame_shape, len(scan)
+        return _scanned_clips(scan), {}, scan.frame_shape, len(scan)
     artifact = Artifact.open(source)
     if "frames/image" not in artifact.keys:
         raise SourceError(
@@ -141,7 +134,8 @@ def _scanned_clips(scan: Scan) -> Clips:
 
 def _artifact_clips(artifact: Artifact) -> Clips:
     for clip in range(artifact.n_clips):
-        image = artifact.clip_rows("frames/image", clip).astype(np.float32) / artifact.intensity_max
+        height, width = (int(artifact.column(f"clips/{key}")[clip]) for key in ("height", "width"))
+        image = artifact.clip_rows("frames/image", clip)[:, :height, :width].astype(np.float32) / artifact.intensity_max
         stems = [f"{frame:05d}" for frame in range(len(image))]
         yield str(artifact.column("clips/name")[clip]), str(artifact.column("clips/patient")[clip]), image, stems
 

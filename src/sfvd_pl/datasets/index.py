@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from numpy.typing import NDArray
 
 from sfvd_pl.artifacts import Artifact, Kind
@@ -75,7 +75,9 @@ class ClipIndex:
         """Some frames of a clip in 0..1, within the clip's valid extent."""
         return self.pixels(clip, offsets).astype(np.float32) / self.artifact.intensity_max
 
-    def pixels(self, clip: int, offsets: NDArray[np.int64]) -> NDArray[np.generic]:
+    def pixels(
+        self, clip: int, offsets: NDArray[np.int64]
+    ) -> UInt8[np.ndarray, "T H W"] | UInt16[np.ndarray, "T H W"]:
         """The same frames as integers, ``T H W``, 0 to the artifact's ``intensity_max``."""
         return self._frames("frames/image", clip, offsets)
 

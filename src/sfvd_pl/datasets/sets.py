@@ -44,6 +44,7 @@ class MeasuredClip:
         requested_visibility: CNR asked of the generator; NaN where none was.
         spacing_mm: Distance between pixel centres; NaN where unknown.
         mask_group: Clips that share it may show one and the same mask sequence.
+        ignore: ``T H W``, 1 where nobody knows whether there is a wire, 0 on the wire; None is nowhere.
     """
 
     image: UInt8[np.ndarray, "T H W"] | UInt16[np.ndarray, "T H W"]
@@ -54,6 +55,7 @@ class MeasuredClip:
     requested_visibility: float = float("nan")
     spacing_mm: float = float("nan")
     mask_group: str = ""
+    ignore: UInt8[np.ndarray, "T H W"] | None = None
 
 
 class ClipSet(ABC):
@@ -140,22 +142,22 @@ class ArtifactClips(ClipSet):
     def __getitem__(self, number: int) -> MeasuredClip:
         """One clip."""
         row, kind, column = self.rows[number], self.artifact.kind, self.artifact.column
-        mask = self.artifact.clip_rows("frames/wire_mask", row)
+        valid = np.s_[:, : int(column("clips/height")[row]), : int(column("clips/width")[row])]
+        mask = self.artifact.clip_rows("frames/wire_mask", row)[valid]
         known, facts = np.ones(len(mask), bool), dict[str, Any]()
         if kind is Kind.SCENES:
-            image, mask, known = column("clips/scene")[row : row + 1], mask[:1], known[:1]
+            image, mask, known = self.artifact.rows("clips/scene", row, row + 1)[valid], mask[:1], known[:1]
         else:
-            image = self.artifact.clip_rows("frames/image", row)
+            image = self.artifact.clip_rows("frames/image", row)[valid]
+        if "frames/ignore" in self.artifact.keys:
+            facts["ignore"] = self.artifact.clip_rows("frames/ignore", row)[valid]
         name = str(column("clips/name")[row])
         if kind is Kind.SOURCE:
-            first = int(column("clips/start")[row])
-            known = column("frames/annotated")[first : first + len(mask)]
-            valid = np.s_[:, : int(column("clips/height")[row]), : int(column("clips/width")[row])]
-            image, mask = image[valid], mask[valid]
-            facts = {"spacing_mm": float(column("clips/spacing_mm")[row]), "mask_group": name}
+            known = self.artifact.clip_rows("frames/annotated", row)
+            facts |= {"spacing_mm": float(column("clips/spacing_mm")[row]), "mask_group": name}
         else:
             asked = float(column("clips/requested_visibility")[row])
-            facts = {"requested_visibility": asked, "mask_group": str(column("clips/mask_source")[row])}
+            facts |= {"requested_visibility": asked, "mask_group": str(column("clips/mask_source")[row])}
         return MeasuredClip(image, mask, known, str(column("clips/patient")[row]), name, **facts)
 
 
@@ -254,6 +256,7 @@ class WindowClips(ClipSet):
             name=name,
             spacing_mm=float(self.index.artifact.column("clips/spacing_mm")[cut.clip]),
             mask_group=name,
+            ignore=cut.window.cut(self.index.ignore(cut.clip, offsets)),
         )
 
 
@@ -340,7 +343,8 @@ class Degraded(ClipSet):
         """One clip."""
         clip = self.base[number]
         if self.kind == "wrong masks":
-            return replace(clip, wire_mask=self._other_masks(clip, number), annotated=np.ones(len(clip.image), bool))
+            known = np.ones(len(clip.image), bool)
+            return replace(clip, wire_mask=self._other_masks(clip, number), annotated=known, ignore=None)
         pixels = clip.image.astype(np.float32)
         if self.kind == "blur":
             pixels = gaussian_filter(pixels, (0, BLUR_PX, BLUR_PX), mode="nearest")

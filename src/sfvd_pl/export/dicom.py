@@ -1,4 +1,4 @@
-"""DICOM multi-frame secondary captures that say what they are: derived, synthetic where they show nobody, for research.
+"""DICOM multi-frame secondary captures that say what they are: derived or synthetic, for research.
 
 Secondary capture and not XA: what an X-ray system has to say of its tube and its patient isn't known, or there is
 neither. The masks are an overlay plane, which viewers draw over the picture, and ``<run>.labels.npy`` beside the file,
@@ -93,7 +93,8 @@ class DicomExport:
         ds.SyntheticData = "YES" if item.synthetic else "NO"
         ds.ConversionType = "SYN" if item.synthetic else "WSD"
         made = "a model" if item.generated else "a simulator"
-        what = f"Synthetic clip, made by {made}, shows nobody" if item.synthetic else "Derived from a recording"
+        shown = f"patient {item.shows}" if item.shows else "nobody"
+        what = f"Synthetic clip, made by {made}, shows {shown}" if item.synthetic else "Derived from a recording"
         ds.SeriesDescription = f"{'SYNTHETIC' if item.synthetic else 'DERIVED'}, for research only"
         origin = f"{what}; sfvd-pl {__version__}, artifact {self.content_hash}, clip {clip.name}"
         ds.DerivationDescription = origin[:1024]

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from sfvd_pl.export.clips import Item
 from sfvd_pl.export.folder import clip_path, meta_of, write_json, write_png
 
 
 class FramesExport:
     """``<patient>/<run>/images/00000.png``, ``masks/`` of the annotated frames (255 on the wire), ``meta.json``.
+
+    A clip with pixels to ignore has ``ignore/`` beside its masks, 255 on these pixels.
 
     Args:
         folder: To write into.
@@ -22,11 +26,12 @@ class FramesExport:
         (run / "images").mkdir(parents=True)
         for k, frame in enumerate(clip.image):
             write_png(run / "images" / f"{k:05d}.png", frame)
-        if clip.annotated.any():
-            (run / "masks").mkdir()
-        for k, mask in enumerate(clip.wire_mask):
-            if clip.annotated[k]:
-                write_png(run / "masks" / f"{k:05d}.png", mask * 255)
+        for folder, values in (("masks", clip.wire_mask), ("ignore", clip.ignore)):
+            if values is None or not clip.annotated.any() or (folder == "ignore" and not values.any()):
+                continue
+            (run / folder).mkdir()
+            for k in np.flatnonzero(clip.annotated).tolist():
+                write_png(run / folder / f"{k:05d}.png", values[k] * 255)
         write_json(run / "meta.json", meta_of(clip, known_origin=not item.generated))
 
     def finish(self) -> list[str]:

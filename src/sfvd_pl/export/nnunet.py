@@ -1,8 +1,8 @@
 """A raw data set for nnU-Net v2, with splits by patient.
 
 Format: https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md. One case is one annotated
-frame as 8 or 16 bit PNG. Frames that nobody looked at have no label to train on and are left out, as are training clips
-whose masks are for measuring only (``clips/labelled``).
+frame as 8 or 16 bit PNG; pixels to ignore carry nnU-Net's ignore label. Frames that nobody looked at have no label to
+train on and are left out, as are training clips whose masks are for measuring only (``clips/labelled``).
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from sfvd_pl.export.folder import write_json, write_png
 FOLDS = 5
 """What nnU-Net trains. A fold that splits_final.json lacks it splits at random, frames of a patient on both sides."""
 ENDING = ".png"
+IGNORE_LABEL = 2
+"""nnU-Net wants the highest label, called "ignore" (its documentation/ignore_label.md)."""
 
 
 class NnunetExport:
@@ -53,6 +55,7 @@ class NnunetExport:
         self.validation: set[str] = set()
         self.clip_of: dict[str, str] = {}
         self.tests = self.unlabelled = 0
+        self.ignoring = False
 
     def add(self, item: Item) -> None:
         """Write the annotated frames of one clip."""
@@ -61,9 +64,11 @@ class NnunetExport:
         usable = clip.annotated & (item.labelled or item.split != "train")
         self.unlabelled += int((~usable).sum())
         case = self._case(clip.name)
+        labels = clip.wire_mask if clip.ignore is None else clip.wire_mask + IGNORE_LABEL * clip.ignore
+        self.ignoring |= bool((labels[usable] == IGNORE_LABEL).any())
         for k in np.flatnonzero(usable):
             name = f"{case}_{k:05d}"
-            for kind, values, suffix in (("images", clip.image, "_0000"), ("labels", clip.wire_mask, "")):
+            for kind, values, suffix in (("images", clip.image, "_0000"), ("labels", labels, "")):
                 (self.folder / f"{kind}{part}").mkdir(exist_ok=True)
                 write_png(self.folder / f"{kind}{part}" / f"{name}{suffix}{ENDING}", values[k])
             if part == "Ts":
@@ -94,7 +99,7 @@ class NnunetExport:
                 "name": self.name,
                 "description": "Guidewires in X-ray fluoroscopy, exported by sfvd-pl; one case is one frame",
                 "channel_names": {"0": "fluoroscopy"},
-                "labels": {"background": 0, "wire": 1},
+                "labels": {"background": 0, "wire": 1, **({"ignore": IGNORE_LABEL} if self.ignoring else {})},
                 "numTraining": cases,
                 "file_ending": ENDING,
                 "overwrite_image_reader_writer": "NaturalImage2DIO",

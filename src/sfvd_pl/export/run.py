@@ -21,7 +21,8 @@ from sfvd_pl.export.video import VideoExport
 Format = Literal["frames", "mp4", "nifti", "nnunet", "dicom"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LISTING = "export.json"
-"""Lies beside the clips: which artifact they are from, whom that was learned from, each clip's patient and split."""
+"""Lies beside the clips: which artifact they are from, whom that was learned from, each clip's patient, split and whom
+it shows."""
 
 
 class Exporter(Protocol):
@@ -44,7 +45,8 @@ class ExportConfig:
             (v2) or ``dicom``.
         clips: Names of clips, or patterns such as ``p01/*``; none means all.
         split: Only this part of a source: train, val or test.
-        rejected: Export also the clips of a synthetic artifact that the gate rejected.
+        accepted: Of a synthetic artifact, only clips that the gate accepted, which is the default; false exports the
+            rejected ones, too. Refused for other kinds.
         overlay: mp4: draw the outline of the wire.
         fps: mp4: frames a second of clips that don't know theirs.
         dataset_id: nnunet: number of the data set.
@@ -54,7 +56,7 @@ class ExportConfig:
     format: Format
     clips: tuple[str, ...] = ()
     split: Literal["train", "val", "test"] | None = None
-    rejected: bool = False
+    accepted: bool | None = None
     overlay: bool = False
     fps: float = 15.0
     dataset_id: int = 501
@@ -81,24 +83,28 @@ def export_artifact(artifact: Artifact, out: Path, config: ExportConfig, *, prog
     Raises:
         ExportError: Nothing to export, the folder is taken, or a library is missing; nothing is left behind.
     """
-    rows = choose(artifact, clips=config.clips, split=config.split, rejected=config.rejected)
-    listed = []
+    rows = choose(artifact, clips=config.clips, split=config.split, accepted=config.accepted)
+    listed, unsaid = [], 0
     with new_folder(out) as folder:
         exporter = _exporter(folder, artifact, config)
         for row in tqdm(rows, f"export {config.format}", disable=not progress, unit="clip"):
             item = read_item(artifact, row)
             exporter.add(item)
+            unsaid += item.clip.ignore is not None and bool(item.clip.ignore.any())
             listed.append({"name": item.clip.name, "patient": item.clip.patient, "split": item.split or None,
-                           "labelled": item.labelled, "synthetic": item.synthetic})  # fmt: skip
+                           "labelled": item.labelled, "synthetic": item.synthetic, "shows": item.shows})  # fmt: skip
         lines = exporter.finish()
+        if unsaid and config.format not in ("frames", "nnunet"):
+            lines.append(f"{unsaid} clips have pixels to ignore, left out: only frames and nnunet hold them")
         about = {"artifact": artifact.path.name, "kind": artifact.kind.value, "content_hash": artifact.content_hash}
         about |= {"producer": f"sfvd-pl {__version__}", "format": config.format}
         learned = {} if artifact.kind == Kind.SOURCE else {"learned_from": list(artifact.patients)}
         write_json(folder / LISTING, {**about, **learned, "clips": listed})
     left = artifact.n_clips - len(rows)
     head = f"{out}: {len(rows)} clips as {config.format}"
-    if "clips/accepted" in artifact.keys and not config.rejected:
-        head += f"; {int((~artifact.column('clips/accepted')).sum())} that the gate rejected left out (--rejected true)"
+    if "clips/accepted" in artifact.keys and config.accepted is not False:
+        rejected = int((~artifact.column("clips/accepted")).sum())
+        head += f"; {rejected} that the gate rejected left out (--accepted false)"
     elif left:
         head += f" of {artifact.n_clips}"
     return [head, *lines]

@@ -25,7 +25,7 @@ class VideoExport:
 
     Args:
         folder: To write into.
-        with_overlay: Draw the outline of the wire in annotated frames.
+        with_overlay: Draw the outline of the wire in annotated frames, and tint pixels to ignore.
         fps: Frames a second of clips that don't know theirs.
 
     Raises:
@@ -60,7 +60,7 @@ class VideoExport:
         if not self.with_overlay:
             return to_grey(clip.image, window)
         scale = fitting_scale(*clip.frame_shape, OVERLAY_PX)
-        return overlay(clip.image, clip.wire_mask, scale=scale, window=window)
+        return overlay(clip.image, clip.wire_mask, ignore=clip.ignore, scale=scale, window=window)
 
 
 def _encode(path: Path, pictures: npt.NDArray[np.uint8], fps: float, item: Item) -> str:

@@ -16,7 +16,12 @@ MEASURES = ("pixel_std", "residual_std", "sharpness", "cnr", "offset_px")
 
 
 def frame_measures(
-    clip: Array, wire_mask: Array, offset_by_frame: Floats, *, intensity_max: int | float = 255
+    clip: Array,
+    wire_mask: Array,
+    offset_by_frame: Floats,
+    *,
+    ignore: Array | None = None,
+    intensity_max: int | float = 255,
 ) -> dict[str, Floats]:
     """Measures of each frame of a clip, by name.
 
@@ -24,6 +29,7 @@ def frame_measures(
         clip: (T, H, W), the valid extent only.
         wire_mask: (T, H, W), non-zero on the wire; all 0 where it isn't known.
         offset_by_frame: (T,) distance of the dark line from the mask's; see ``displacement.py``.
+        ignore: (T, H, W), pixels that count neither as the wire's surroundings nor as picture without wire.
         intensity_max: Deviations are given as a share of it.
 
     Returns:
@@ -36,7 +42,8 @@ def frame_measures(
     """
     require_axes(clip, "T H W", "clip")
     require_same_shape(wire_mask, clip, "wire_mask", "clip")
-    values, kept = np.asarray(clip).astype(np.float64) / intensity_max, ~around_wire(wire_mask)
+    hidden = wire_mask if ignore is None else np.maximum(wire_mask, ignore)
+    values, kept = np.asarray(clip).astype(np.float64) / intensity_max, ~around_wire(hidden)
     grain = residual(values)
     spread = values.std(axis=(1, 2))
     slopes = [ndimage.gaussian_gradient_magnitude(frame, EDGE_PX, mode="nearest") for frame in values]
@@ -45,7 +52,7 @@ def frame_measures(
         "pixel_std": spread,
         "residual_std": np.array([_rms(g[k]) for g, k in zip(grain, kept, strict=True)]),
         "sharpness": np.divide(edges, spread, out=np.full(len(edges), np.nan), where=spread > 0),
-        "cnr": clip_visibility(values, wire_mask),
+        "cnr": clip_visibility(values, wire_mask, ignore=ignore),
         "offset_px": np.asarray(offset_by_frame, np.float64),
     }
 

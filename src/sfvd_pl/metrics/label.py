@@ -168,6 +168,7 @@ class LabelFidelityAccumulator:
         *,
         group: str,
         name: str = "",
+        ignore: Array | None = None,
         visibility: Array | None = None,
         annotated: Array | None = None,
     ) -> ClipFidelity | None:
@@ -178,6 +179,7 @@ class LabelFidelityAccumulator:
             wire_mask: (T, H, W), the clip's own label; for the control, that of another one.
             group: What the clip is resampled with: its patient, or the mask sequence that drove it.
             name: Of the clip.
+            ignore: (T, H, W), pixels that don't count; see :func:`~sfvd_pl.metrics.scores.score_frames`.
             visibility: (T,) measured CNR, NaN where unknown; None leaves the clip out of the bins.
             annotated: (T,) whether a frame has a label; None: all have one.
 
@@ -188,7 +190,9 @@ class LabelFidelityAccumulator:
             MetricsError: If shapes differ.
         """
         require_axes(probability, "T H W", "probability")
-        scores = score_frames(probability, wire_mask, threshold=self.threshold, annotated=annotated)
+        scores = score_frames(
+            probability, wire_mask, ignore=ignore, threshold=self.threshold, annotated=annotated
+        )
         values = np.stack([scores[measure] for measure in MEASURES], axis=1)
         seen = np.full(len(values), np.nan) if visibility is None else np.asarray(visibility, dtype=np.float64)
         require_same_shape(seen, values[:, 0], "visibility", "probability[:, 0, 0]")

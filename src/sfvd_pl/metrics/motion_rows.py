@@ -38,6 +38,7 @@ def clip_motion(
     wire_mask: Array,
     annotated: Bools | None = None,
     *,
+    ignore: Array | None = None,
     intensity_max: int | float = 255,
     smoothness: bool = True,
 ) -> ClipMotion:
@@ -47,6 +48,7 @@ def clip_motion(
         clip: (T, H, W), the valid extent only.
         wire_mask: (T, H, W), non-zero on the wire.
         annotated: (T,), frames whose mask is known; all without it.
+        ignore: (T, H, W), pixels that count neither as the wire's surroundings nor as picture without wire.
         intensity_max: Full scale.
         smoothness: Also measure the flow and flicker outside the wire, which mean nothing for masks that lie
             elsewhere; otherwise they are NaN.
@@ -55,7 +57,8 @@ def clip_motion(
         MetricsError: If axes or shapes are wrong.
     """
     found = wire_displacement(clip, wire_mask, annotated)
-    by_frame = frame_measures(clip, wire_mask, found.offset_by_frame, intensity_max=intensity_max)
+    by_frame = frame_measures(clip, wire_mask, found.offset_by_frame, ignore=ignore, intensity_max=intensity_max)
+    hidden = wire_mask if ignore is None else np.maximum(wire_mask, ignore)
     error, there = np.abs(found.picture - found.mask), len(found.mask) > 0
     smooth = dict.fromkeys(SMOOTHNESS, float("nan"))
     return ClipMotion(
@@ -63,7 +66,7 @@ def clip_motion(
             "displacement_error_px": float(np.median(error)) if there else float("nan"),
             "displacement_far": float((error > FAR_PX).mean()) if there else float("nan"),
             "mask_motion_px": float(np.abs(found.mask).mean()) if there else float("nan"),
-            **(smoothness_measures(clip, wire_mask, intensity_max=intensity_max) if smoothness else smooth),
+            **(smoothness_measures(clip, hidden, intensity_max=intensity_max) if smoothness else smooth),
             **drift_measures(by_frame),
         },
         by_frame=by_frame,

@@ -148,6 +148,7 @@ def score_frames(
     probability: Array,
     wire_mask: Array | Sequence[Wire],
     *,
+    ignore: Array | None = None,
     threshold: int | float = THRESHOLD,
     annotated: Array | None = None,
     spacing_mm: float = float("nan"),
@@ -158,6 +159,8 @@ def score_frames(
         probability: (N, H, W) in 0..1; a pixel is wire where it reaches ``threshold``. The valid extent of a
             padded frame only, or the rim of the picture would not be known.
         wire_mask: (N, H, W) labels, non-zero on the wire; or N wires, which are thinned once for all predictions.
+        ignore: (N, H, W), non-zero where nobody knows whether there is a wire; what is predicted there counts neither
+            as found nor as false. The labels' wires must not lie there. None: nowhere.
         threshold: Probability in 0..1.
         annotated: (N,) whether a label exists; frames without one get NaN in every measure. None: all have
             one.
@@ -177,10 +180,14 @@ def score_frames(
             found=f"{len(wire_mask)} wires",
             remedy="pass the labels of the same frames",
         )
+    if ignore is not None:
+        require_same_shape(ignore, probability, "ignore", "probability")
     labelled = frame_flags(annotated, len(probability), "annotated")
     table = np.full((len(probability), len(MEASURES)), np.nan)
     for row in np.flatnonzero(labelled).tolist():
         found = np.asarray(probability[row]) >= threshold
+        if ignore is not None:
+            found &= np.asarray(ignore[row]) == 0
         table[row] = list(score_frame(found, wire_mask[row], spacing_mm=spacing_mm).values())
     return FrameScores(table)
 

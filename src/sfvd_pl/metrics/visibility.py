@@ -88,6 +88,7 @@ def wire_visibility(
     image: Array,
     wire_mask: Array,
     *,
+    ignore: Array | None = None,
     inner: int | float = INNER_PX,
     outer: int | float = OUTER_PX,
     min_pixels: int = MIN_PIXELS,
@@ -102,6 +103,7 @@ def wire_visibility(
         image: (H, W), any real or integer type. Pass the valid extent of a padded frame, since padding that
             repeats the edge has no noise of its own.
         wire_mask: (H, W), non-zero on the wire.
+        ignore: (H, W), non-zero where pixels of the ring don't count; none without it.
         inner: Inner radius of the ring in pixels, itself excluded.
         outer: Outer radius of the ring in pixels, itself included.
         min_pixels: The least number of pixels, both on the wire and in the ring, that make a measurement.
@@ -115,6 +117,9 @@ def wire_visibility(
     require_axes(image, "H W", "image")
     require_same_shape(wire_mask, image, "wire_mask", "image")
     ring = wire_ring(wire_mask, inner=inner, outer=outer)
+    if ignore is not None:
+        require_same_shape(ignore, image, "ignore", "image")
+        ring &= np.asarray(ignore) == 0
     inside = np.asarray(image)[np.asarray(wire_mask) != 0].astype(np.float64)
     around = np.asarray(image)[ring].astype(np.float64)
     if inside.size < max(min_pixels, 1) or around.size < max(min_pixels, 1):
@@ -129,6 +134,7 @@ def clip_visibility(
     clip: Array,
     wire_mask: Array,
     *,
+    ignore: Array | None = None,
     inner: int | float = INNER_PX,
     outer: int | float = OUTER_PX,
     min_pixels: int = MIN_PIXELS,
@@ -138,6 +144,7 @@ def clip_visibility(
     Args:
         clip: (T, H, W).
         wire_mask: (T, H, W), non-zero on the wire.
+        ignore: (T, H, W); see :func:`wire_visibility`.
         inner: See :func:`wire_visibility`.
         outer: See :func:`wire_visibility`.
         min_pixels: See :func:`wire_visibility`.
@@ -150,10 +157,11 @@ def clip_visibility(
     """
     require_axes(clip, "T H W", "clip")
     require_same_shape(wire_mask, clip, "wire_mask", "clip")
+    unknown = [None] * len(clip) if ignore is None else ignore
     return np.array(
         [
-            wire_visibility(frame, wire, inner=inner, outer=outer, min_pixels=min_pixels)
-            for frame, wire in zip(clip, wire_mask, strict=True)
+            wire_visibility(frame, wire, ignore=hidden, inner=inner, outer=outer, min_pixels=min_pixels)
+            for frame, wire, hidden in zip(clip, wire_mask, unknown, strict=True)
         ],
         dtype=np.float64,
     )

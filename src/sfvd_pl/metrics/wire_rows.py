@@ -16,7 +16,12 @@ from sfvd_pl.metrics.visibility import clip_visibility
 
 
 def clip_wire(
-    clip: Array, wire_mask: Array, annotated: Bools | None = None, *, intensity_max: int | float = 255
+    clip: Array,
+    wire_mask: Array,
+    annotated: Bools | None = None,
+    *,
+    ignore: Array | None = None,
+    intensity_max: int | float = 255,
 ) -> Values:
     """Measures of a clip's wire, by name; see ``docs/metrics.md``.
 
@@ -24,6 +29,7 @@ def clip_wire(
         clip: (T, H, W), the valid extent only.
         wire_mask: (T, H, W), non-zero on the wire.
         annotated: (T,), frames whose mask is known; all without it.
+        ignore: (T, H, W), pixels that don't count in the wire's surroundings; none without it.
         intensity_max: Full scale.
 
     Raises:
@@ -37,7 +43,7 @@ def clip_wire(
     gaps = np.concatenate(offsets) if offsets else np.empty(0)
     shape, tips = wire_shape(values, wire), wire_tips(values, wire)
     return {
-        "cnr": finite_mean(clip_visibility(values, wire)),
+        "cnr": finite_mean(clip_visibility(values, wire, ignore=None if ignore is None else ignore[known])),
         "depth": shape.depth,
         "width_px": shape.width_px,
         "label_width_px": shape.label_width_px,

@@ -99,7 +99,7 @@ class ClipGenerator(pl.LightningModule):
         attenuated = attenuation(with_wire, without_wire, clip.wire_mask)
         base: NDArray[np.float32] = without_wire
         if clip.frames is not None:
-            base = clip.frames.astype(np.float32) / self.intensity_max
+            base = np.asarray(clip.frames / self.intensity_max, np.float32)
             if clip.erased:
                 base = np.where(band_around(clip.known_wire, REGION_RADIUS_PX), without_wire, base)
         contrast = contrast_for(base, attenuated, clip.wire_mask, clip.ignore, clip.visibility)
@@ -118,7 +118,7 @@ class ClipGenerator(pl.LightningModule):
         box = _box(region, self.scene.network.config.stride)
         frames = np.zeros(region.shape, np.float32)
         if clip.frames is not None:
-            frames = clip.frames.astype(np.float32) / self.intensity_max
+            frames = np.asarray(clip.frames / self.intensity_max, np.float32)
         maps = (clip.wire_mask, centreline_nearness(clip.wire_mask), region | (clip.ignore == 0), frames, region)
         wire_mask, nearness, known, image, drawn = (self._tensor(cut(m, box)) for m in maps)
         condition = WireCondition.build(wire_mask, nearness, known, self.scene.standardise(image), drawn)

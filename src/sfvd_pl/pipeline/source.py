@@ -47,7 +47,8 @@ def _labels(text: str) -> dict[str, Any]:
     try:
         return {"labelled_fraction": float(text)}
     except ValueError:
-        names = Path(text).read_text(encoding="utf-8-sig").splitlines() if Path(text).is_file() else text.split(",")
+        file = Path(text)
+        names = file.read_text("utf-8-sig", "replace").splitlines() if file.is_file() else text.split(",")
     clips = [name.strip() for name in names if name.strip()]
     if not clips:
         raise ConfigError(

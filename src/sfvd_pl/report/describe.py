@@ -30,7 +30,19 @@ def describe(artifact: Artifact) -> str:
         f"  {_who(artifact)}: {_listed(artifact.patients)}",
     ]
     tables = {Kind.SOURCE: _source, Kind.SEGMENTATION: _segmentation}
-    return "\n".join([*first, *tables.get(artifact.kind, _generated)(artifact)])
+    return "\n".join([*first, *tables.get(artifact.kind, _generated)(artifact), *_ignored(artifact)])
+
+
+def _ignored(artifact: Artifact) -> list[str]:
+    """Share of the clips' pixels of which nobody knows whether they show a wire."""
+    if "frames/ignore" not in artifact.keys:
+        return []
+    ignored = pixels = 0
+    for clip in range(artifact.n_clips):
+        height, width = (int(artifact.column(f"clips/{key}")[clip]) for key in ("height", "width"))
+        values = artifact.clip_rows("frames/ignore", clip)[:, :height, :width]
+        ignored, pixels = ignored + int(values.sum()), pixels + values.size
+    return [f"  ignored pixels: {ignored / pixels:.2%}"]
 
 
 def _who(artifact: Artifact) -> str:

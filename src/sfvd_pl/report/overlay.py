@@ -20,6 +20,8 @@ LABEL_COLOUR = (255, 214, 10)
 """Outline of a label: yellow."""
 PREDICTION_COLOUR = (255, 64, 160)
 """Outline of a prediction: magenta."""
+IGNORE_COLOUR = (60, 130, 170)
+"""Tint of pixels to ignore: a quiet blue."""
 GAP_COLOUR = (255, 255, 255)
 GAP_PX = 4
 TARGET_PX = 192
@@ -89,15 +91,17 @@ def overlay(
     images: Array,
     wire_masks: Array | None = None,
     *,
+    ignore: Array | None = None,
     predicted: Array | None = None,
     scale: int = 1,
     window: Window | None = None,
 ) -> Bytes:
-    """Frames in grey with the outlines of the label (yellow) and of a prediction (magenta).
+    """Frames in grey with the outlines of the label (yellow) and of a prediction (magenta), ignored pixels in blue.
 
     Args:
         images: (N, H, W); see :func:`to_grey`.
         wire_masks: (N, H, W) labels, non-zero on the wire; None for none.
+        ignore: (N, H, W), non-zero on pixels to ignore, which are tinted; None for none.
         predicted: (N, H, W) predictions, non-zero on the wire; drawn over the labels.
         scale: Enlargement, 1 or more.
         window: See :func:`to_grey`.
@@ -111,6 +115,10 @@ def overlay(
     require_axes(images, "N H W", "images")
     grey = enlarge(to_grey(images, window), scale)
     picture = np.repeat(grey[..., None], 3, axis=-1)
+    if ignore is not None:
+        require_same_shape(ignore, images, "ignore", "images")
+        hidden = enlarge(np.asarray(ignore) != 0, scale)
+        picture[hidden] = np.rint(0.6 * picture[hidden] + 0.4 * np.array(IGNORE_COLOUR)).astype(np.uint8)
     for key, masks, colour in (
         ("wire_masks", wire_masks, LABEL_COLOUR),
         ("predicted", predicted, PREDICTION_COLOUR),

@@ -9,7 +9,15 @@ from PIL import Image, ImageDraw, ImageFont
 from sfvd_pl.artifacts import Artifact, Kind, find_parents
 from sfvd_pl.errors import SfvdError
 from sfvd_pl.metrics.arrays import Array
-from sfvd_pl.report.overlay import LABEL_COLOUR, PREDICTION_COLOUR, Bytes, fitting_scale, overlay, to_grey
+from sfvd_pl.report.overlay import (
+    IGNORE_COLOUR,
+    LABEL_COLOUR,
+    PREDICTION_COLOUR,
+    Bytes,
+    fitting_scale,
+    overlay,
+    to_grey,
+)
 
 CELL_PX = 176
 """Longest side of a frame on the sheet."""
@@ -34,6 +42,7 @@ class Row:
         predicted: (N, H, W) predictions; None for none.
         captions: One a picture, may be shorter.
         plain_first: Whether the first picture stays without outlines.
+        ignore: (N, H, W) pixels to ignore; None for none.
     """
 
     lines: list[str]
@@ -42,6 +51,7 @@ class Row:
     predicted: Array | None = None
     captions: list[str] = field(default_factory=list)
     plain_first: bool = True
+    ignore: Array | None = None
 
 
 def contact_sheet(artifact: Artifact, *, clips: int = CLIPS, frames: int = FRAMES) -> Bytes:
@@ -64,6 +74,8 @@ def contact_sheet(artifact: Artifact, *, clips: int = CLIPS, frames: int = FRAME
     else:
         rows = [makers[artifact.kind](artifact, clip, frames) for clip in chosen]
         keys = [("wire mask", LABEL_COLOUR)]
+    if any(row.ignore is not None and row.ignore.any() for row in rows):
+        keys += [("ignored", IGNORE_COLOUR)]
     height, width = artifact.frame_shape
     title = f"{artifact.path.name}: {artifact.kind.value}, {artifact.n_clips} clips of {height} x {width}"
     shown = f"{len({row.lines[0] for row in rows})} of them; each row in its own window of grey"
@@ -102,23 +114,31 @@ def _filmed(artifact: Artifact, clip: int, frames: int) -> Row:
     length = int(column("clips/length")[clip])
     offsets = _offsets(length, frames - 1)
     if artifact.kind == Kind.SOURCE:
-        height, width = int(column("clips/height")[clip]), int(column("clips/width")[clip])
         labelled = "labelled" if column("clips/labelled")[clip] else "not labelled"
         facts = [f"{column('clips/split')[clip]}, {labelled}", str(column("clips/origin")[clip])]
     else:
-        height, width = artifact.frame_shape
         facts = _made(artifact, clip)
-    images, masks = (
-        np.concatenate([artifact.clip_rows(f"frames/{key}", clip, int(k), 1) for k in offsets])[:, :height, :width]
-        for key in ("image", "wire_mask")
+    first = np.concatenate([offsets[:1], offsets])
+    images, masks, ignore = (
+        np.concatenate([artifact.clip_rows(key, clip, int(k), 1) for k in first])[_extent(artifact, clip)]
+        if key in artifact.keys
+        else None
+        for key in ("frames/image", "frames/wire_mask", "frames/ignore")
     )
+    assert images is not None
     annotated = artifact.clip_rows("frames/annotated", clip)
     seen = artifact.clip_rows("frames/visibility", clip)
     seen = seen[np.isfinite(seen)]
     facts += [f"CNR {np.median(seen):.2f}"] if seen.size else []
     captions = ["", *(f"{k + 1}/{length}" + ("" if annotated[k] else ", no label") for k in offsets)]
     lines = [str(column("clips/name")[clip]), *facts]
-    return Row(lines, np.concatenate([images[:1], images]), np.concatenate([masks[:1], masks]), captions=captions)
+    return Row(lines, images, masks, captions=captions, ignore=ignore)
+
+
+def _extent(artifact: Artifact, clip: int) -> tuple[slice, slice, slice]:
+    """The part of a clip's frames that holds picture."""
+    height, width = (int(artifact.column(f"clips/{key}")[clip]) for key in ("height", "width"))
+    return np.s_[:, :height, :width]
 
 
 def _made(artifact: Artifact, clip: int) -> list[str]:
@@ -126,6 +146,8 @@ def _made(artifact: Artifact, clip: int) -> list[str]:
     column = artifact.column
     facts = [f"{column('clips/mask_origin')[clip]} {column('clips/mask_source')[clip]}"]
     facts.append(f"asked for CNR {column('clips/requested_visibility')[clip]:.2f}")
+    shown = str(column("clips/background")[clip]) if "clips/background" in artifact.keys else ""
+    facts += [f"shows {shown}"] if shown else []
     if artifact.kind == Kind.SYNTHETIC:
         reason = str(column("clips/reject_reason")[clip])
         facts.append("accepted" if column("clips/accepted")[clip] else f"rejected: {reason}")
@@ -135,9 +157,10 @@ def _made(artifact: Artifact, clip: int) -> list[str]:
 
 def _scene(artifact: Artifact, clip: int, frames: int) -> Row:
     """The scene, the scene with its mask, and where the wire is to go: later masks over the scene."""
-    scene = artifact.rows("clips/scene", clip, clip + 1)
+    extent = _extent(artifact, clip)
+    scene = artifact.rows("clips/scene", clip, clip + 1)[extent]
     offsets = _offsets(int(artifact.column("clips/length")[clip]), frames - 1)
-    masks = np.concatenate([artifact.clip_rows("frames/wire_mask", clip, int(k), 1) for k in offsets])
+    masks = np.concatenate([artifact.clip_rows("frames/wire_mask", clip, int(k), 1) for k in offsets])[extent]
     measured = float(artifact.column("clips/measured_visibility")[clip])
     lines = [str(artifact.column("clips/name")[clip]), *_made(artifact, clip), f"CNR {measured:.2f}"]
     captions = ["scene", "its mask", *(f"mask {k + 1}" for k in offsets[1:])]
@@ -162,12 +185,14 @@ def _segmented(artifact: Artifact, chosen: list[int], frames: int) -> list[Row]:
                 rows.append(Row([name, arm, "probability"], probability, captions=captions[1:], plain_first=False))
                 continue
             at = [int(row) for row in artifact.column("frames/source_frame")[start + offsets]]
-            images, masks = (
+            images, masks, ignore = (
                 np.concatenate([source.rows(f"frames/{key}", row, row + 1) for row in at])
-                for key in ("image", "wire_mask")
+                for key in ("image", "wire_mask", "ignore")
             )
-            first = [np.concatenate([a[:1], a]) for a in (images, masks, probability >= THRESHOLD)]
-            rows.append(Row([name, arm], first[0], first[1], first[2], captions))
+            extent = _extent(source, int(artifact.column("clips/source_clip")[clip]))
+            stacks = (images, masks, probability >= THRESHOLD, ignore)
+            first = [np.concatenate([a[:1], a])[extent] for a in stacks]
+            rows.append(Row([name, arm], first[0], first[1], first[2], captions, ignore=first[3]))
     return rows
 
 
@@ -209,8 +234,9 @@ def _pictures(row: Row) -> Bytes:
     window = (0.0, 1.0) if row.images.dtype.kind == "f" else _window(row.images)
     images, masks, scale = _fit(row.images, row.wire_masks)
     _, predicted, _ = _fit(row.images, row.predicted)
+    _, ignore, _ = _fit(row.images, row.ignore)
     grey = to_grey(images, window)
-    drawn = overlay(grey, masks, predicted=predicted, scale=scale)
+    drawn = overlay(grey, masks, ignore=ignore, predicted=predicted, scale=scale)
     if row.plain_first and (masks is not None or predicted is not None):
         drawn[:1] = overlay(grey[:1], scale=scale)
     return drawn

@@ -152,3 +152,10 @@ class Clip:
         if bool(self.wire_mask[~self.annotated].any()):
             message = "a frame that isn't annotated has wire pixels"
             raise self._error(message, "wire_mask", "all 0 where annotated is False", "wire pixels")
+        if self.ignore is None:
+            return
+        if self.ignore.dtype != np.uint8 or self.ignore.shape != self.image.shape:
+            found = f"{self.ignore.dtype} {self.ignore.shape}"
+            raise self._error("pixels to ignore must match", "ignore", f"uint8 {self.image.shape}", found)
+        if bool((self.ignore > 1 - self.wire_mask).any()):
+            raise self._error("no such pixels to ignore", "ignore", "1 or 0, and 0 on the wire", "other values")

@@ -1,9 +1,13 @@
-"""Runs of pictures: ``<run>/images/*``, labels in ``<run>/masks/<same stem>.png``, ``<run>/meta.json``."""
+"""Runs of pictures: ``<run>/images/*``, labels in ``<run>/masks/<same stem>.png``, ``<run>/meta.json``.
+
+``<run>/ignore/<same stem>.png`` marks pixels of a labelled frame of which nobody knows whether they show a wire.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from sfvd_pl.errors import SourceError
 from sfvd_pl.sources.clip import Clip
@@ -28,6 +32,7 @@ class Run:
         name: ``<patient>/<run>``.
         images: Pictures in natural order.
         masks: Mask of each picture, None where the frame has no label.
+        ignored: Pixels to ignore in each picture, None where there are none.
         frame_shape: Height and width of every picture, px.
         depth: Bits a pixel, 8 or 16.
         meta: What meta.json says.
@@ -38,6 +43,7 @@ class Run:
     name: str
     images: tuple[Path, ...]
     masks: tuple[Path | None, ...]
+    ignored: tuple[Path | None, ...]
     frame_shape: tuple[int, int]
     depth: int
     meta: Meta
@@ -50,9 +56,8 @@ class Run:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Pictures, masks and meta.json."""
-        extra = () if self.meta_file is None else (self.meta_file,)
-        return (*self.images, *(mask for mask in self.masks if mask is not None), *extra)
+        """Pictures, masks, pixels to ignore and meta.json."""
+        return tuple(p for p in (*self.images, *self.masks, *self.ignored, self.meta_file) if p is not None)
 
     def read(self) -> Clip:
         """Read every picture and mask of the run.
@@ -75,24 +80,23 @@ class Run:
                 found=self.intensity_max,
                 remedy="correct meta.json",
             )
-        wire_mask = np.zeros(image.shape, np.uint8)
-        for k, mask in enumerate(self.masks):
-            if mask is not None:
-                wire_mask[k] = read_mask(mask, image.shape[1:])
+        wire_mask, ignore = (_stack(paths, image.shape) for paths in (self.masks, self.ignored))
+        ignore &= 1 - wire_mask
         annotated = np.array([mask is not None for mask in self.masks], np.bool_)
         clip = self.meta.clip(self.name, self.patient, image, origin="frames", intensity_max=self.intensity_max)
-        return replace(clip, wire_mask=wire_mask, annotated=annotated)
+        return replace(clip, wire_mask=wire_mask, annotated=annotated, ignore=ignore)
 
 
 def scan_run(folder: Path, name: str, patient: str) -> Run:
     """Check what can be checked of a run without decoding every picture.
 
     Args:
-        folder: Holds images/, and masks/ and meta.json where there are any.
+        folder: Holds images/, and masks/, ignore/ and meta.json where there are any.
         name, patient: Of the clip.
 
     Raises:
-        SourceError: No pictures, two of one name, several sizes, a mask without its picture, a bad meta.json.
+        SourceError: No pictures, two of one name, several sizes, a mask without its picture, pixels to ignore in a
+            frame without mask, a bad meta.json.
     """
     images = _pictures(folder / "images")
     if not images:
@@ -105,6 +109,12 @@ def scan_run(folder: Path, name: str, patient: str) -> Run:
             raise _error(message, folder / "images", "one a frame", path.stem, "remove one of them")
         seen.add(path.stem)
     masks = _masks(folder / "masks", seen)
+    ignored = _masks(folder / "ignore", seen)
+    for stem, path in ignored.items():
+        if stem not in masks:
+            message, found = "pixels to ignore in a frame without a mask", f"no {stem}.png in masks/"
+            remedy = "add its mask, all black if no wire is known; or remove this file: the frame counts nowhere"
+            raise _error(message, path, "a mask of the same name", found, remedy)
     with open_picture(images[0]) as first:
         size, depth = first.size, bits(first)
     check_size(folder / "images", len(images), size[1], size[0], depth // 8)
@@ -117,6 +127,7 @@ def scan_run(folder: Path, name: str, patient: str) -> Run:
         name=name,
         images=tuple(images),
         masks=tuple(masks.get(path.stem) for path in images),
+        ignored=tuple(ignored.get(path.stem) for path in images),
         frame_shape=(size[1], size[0]),
         depth=depth,
         meta=read_meta(meta),
@@ -124,8 +135,17 @@ def scan_run(folder: Path, name: str, patient: str) -> Run:
     )
 
 
+def _stack(paths: tuple[Path | None, ...], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Masks of a run's frames, 0 where there is no file."""
+    values = np.zeros(shape, np.uint8)
+    for k, path in enumerate(paths):
+        if path is not None:
+            values[k] = read_mask(path, shape[1:])
+    return values
+
+
 def _masks(folder: Path, stems: set[str]) -> dict[str, Path]:
-    """Masks by stem; none where the run has no folder of masks."""
+    """Masks by stem; none where the run has no such folder."""
     if not folder.is_dir():
         return {}
     masks: dict[str, Path] = {}

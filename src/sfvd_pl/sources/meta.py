@@ -11,7 +11,7 @@ import numpy as np
 
 from sfvd_pl.artifacts.schema import SCHEMAS, Kind
 from sfvd_pl.errors import SourceError
-from sfvd_pl.sources.clip import INTENSITIES, Clip, Intensity, Pixels
+from sfvd_pl.sources.clip import IDENTITY, INTENSITIES, Clip, Intensity, Pixels
 
 ORIGINS: tuple[str, ...] = SCHEMAS[Kind.SOURCE].by_key["clips/origin"].choices or ()
 META_KEYS: dict[str, str] = {
@@ -99,7 +99,7 @@ class Meta:
             source_scale=self.source_scale * scale,
             source_offset=self.source_scale * offset + self.source_offset,
             angles_deg=self.angles_deg,
-            **({"affine": self.affine} if self.affine is not None else {}),
+            affine=self.affine or IDENTITY,
         )
         return clip.inverted() if self.inverted else clip
 

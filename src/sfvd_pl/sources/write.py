@@ -112,7 +112,7 @@ class Summary:
         lines = [
             f"{self.path}: {self.clips} clips, {self.frames} frames of {height} x {width}",
             *(
-                f"  {split}: {len(names)} patients ({', '.join(names)})"
+                f"  {split}: {len(names)} patients ({', '.join(names) or 'nobody'})"
                 for split, names in self.patients.items()
             ),
             f"  annotated clips: {self.annotated}, labelled: {self.labelled}",
@@ -179,7 +179,7 @@ def assign_splits(
 
     The order in which patients are given doesn't matter: they are ranked by a hash of (seed, patient).
     Validation and test need labels, so they take annotated patients first, and at least one each. Fewer than three of
-    these are too few to divide: all of them train.
+    these are too few to divide: all of them train, and nobody validates.
 
     Args:
         patients: Names, repeats allowed.
@@ -210,6 +210,7 @@ def assign_splits(
     queue = [*(name for name in labelled if name not in kept), *others]
     pool = len(labelled) if enough else len(names)
     n_test, n_val = (max(1, round(f * pool)) if f else 0 for f in (config.test_fraction, config.val_fraction))
+    n_val *= enough  # a training is validated by labels only
     while n_test + n_val > min(pool - 1, len(queue)):
         n_test, n_val = (n_test - 1, n_val) if n_test > n_val else (n_test, n_val - 1)
     test, val = set(queue[:n_test]), set(queue[n_test : n_test + n_val])
@@ -392,16 +393,16 @@ class _Table:
         clip = clip.rescaled(self.intensity_max)
         height, width = clip.frame_shape
         padding = ((0, 0), (0, self.shape[0] - height), (0, self.shape[1] - width))
-        seen = np.full(len(clip), np.nan)
-        if clip.annotated.any():  # measured before padding: repeated edge pixels have no noise of their own
-            seen[clip.annotated] = clip_visibility(clip.image[clip.annotated], clip.wire_mask[clip.annotated])
+        seen, known = np.full(len(clip), np.nan), clip.annotated
+        ignore = np.zeros_like(clip.wire_mask) if clip.ignore is None else clip.ignore
+        if known.any():  # measured before padding: repeated edge pixels have no noise of their own
+            seen[known] = clip_visibility(clip.image[known], clip.wire_mask[known], ignore=ignore[known])
         block = max(1, PADDED_BYTES // (self.shape[0] * self.shape[1] * clip.image.itemsize))
         for begin in range(0, len(clip), block):  # a long clip of small frames may lie beside a huge one
             part = slice(begin, begin + block)
             writer.append("frames/image", np.pad(clip.image[part], padding, mode="edge"))
             writer.append("frames/wire_mask", np.pad(clip.wire_mask[part], padding))
-            ignore = np.zeros_like(clip.wire_mask[part]) if clip.ignore is None else clip.ignore[part]
-            writer.append("frames/ignore", np.pad(ignore, padding))
+            writer.append("frames/ignore", np.pad(ignore[part], padding))
         writer.append("frames/annotated", clip.annotated)
         writer.append("frames/visibility", seen.astype(np.float32))
         self.clips.append(_ClipRow(clip, seen.astype(np.float32)))

@@ -13,7 +13,7 @@ from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.check import Check, CheckConfig
 from sfvd_pl.metrics.quality.facts import CopyFacts, Limits
 from sfvd_pl.metrics.quality.findings import CODES, Finding
-from sfvd_pl.sources import Clip
+from sfvd_pl.sources import Clip, SplitConfig
 from sfvd_pl.sources.check.copies import spanning
 from sfvd_pl.sources.check.run import check_source, refuse
 
@@ -36,6 +36,14 @@ def test_clean_clips_give_no_finding(clean: Check) -> None:
     assert clean.notes == ()
     assert clean.counts() == "nothing found"
     assert len(clean.clips) == 24 and sum(clip.frames for clip in clean.clips) == 144
+
+
+def test_pixels_to_ignore_are_no_fault(clean: Check, tmp_path: Path) -> None:
+    clips = clean_clips(patients=12, runs=2, frames=6, side=72)
+    ignoring = [replace(clip, ignore=(1 - clip.wire_mask) * (clip.image < 90).astype(np.uint8)) for clip in clips]
+    assert any(clip.ignore.any() for clip in ignoring)
+    check = checked(tmp_path / "source.h5", ignoring, CheckConfig(window=64, frames=6))
+    assert check.findings == clean.findings
 
 
 def test_facts_are_those_of_the_clips(clean: Check) -> None:
@@ -282,6 +290,22 @@ def test_short_clips_and_small_frames_are_held_against_what_training_needs(tmp_p
     check = checked(tmp_path / "source.h5", clean_clips(), CheckConfig(window=128, frames=9))
     assert Counter(f.code for f in check.findings) == {"short-clip": 8, "small-frame": 8}
     assert "8 frames" in of(check, "short-clip")[0].measured
+
+
+def test_only_training_needs_labels(tmp_path: Path) -> None:
+    """Without labels of others nothing can be measured; that is no reason not to train."""
+    patients = sorted({clip.patient for clip in clean_clips()})
+    bare = [
+        clip if clip.patient == patients[0] else with_image(clip, clip.image, clip.wire_mask * 0)
+        for clip in clean_clips()
+    ]
+    parts = dict.fromkeys(patients, "train") | {patients[1]: "val", patients[2]: "test"}
+    found = of(check_source(write_clips(tmp_path / "a.h5", bare, split=SplitConfig(parts=parts))), "no-labels")
+    assert {(f.measured, f.severity) for f in found} == {
+        (f"{part}: no labelled frame", "warning") for part in ("val", "test")
+    }
+    everybody = check_source(write_clips(tmp_path / "b.h5", clean_clips(), split=SplitConfig(0.0, 0.0)))
+    assert not of(everybody, "no-labels", "few-labels")
 
 
 def test_splits_with_few_labels_or_none(tmp_path: Path) -> None:

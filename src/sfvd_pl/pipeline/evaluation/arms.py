@@ -104,12 +104,12 @@ def score_segmentations(paths: Sequence[Path], source: Artifact, *, seeds: Seque
     parts: dict[str, list[list[FrameScores]]] = {name: [[] for _ in made] for name in names}
     facts = []
     for clip in range(first.n_clips):
-        labels, offsets, seen, spacing, size = _labels(first, source, clip)
+        labels, ignore, offsets, seen, spacing, size = _labels(first, source, clip)
         facts.append((offsets, seen, np.full(len(labels), spacing)))
         for number, artifact in enumerate(made):
             probability = artifact.clip_rows("frames/probability", clip)[:, :, : size[0], : size[1]]
             for name, found in zip(names, probability, strict=True):
-                parts[name][number].append(score_frames(found, labels, spacing_mm=spacing))
+                parts[name][number].append(score_frames(found, labels, ignore=ignore, spacing_mm=spacing))
     clip_of_frame = np.repeat(np.arange(first.n_clips), [len(offsets) for offsets, _, _ in facts])
     columns = [np.concatenate(column) for column in zip(*facts, strict=True)]
     frames = ScoredFrames(
@@ -154,17 +154,19 @@ def _require_alike(path: Path, artifact: Artifact, first_path: Path, first: Arti
 
 def _labels(
     made: Artifact, source: Artifact, clip: int
-) -> tuple[list[Wire], np.ndarray, np.ndarray, float, tuple[int, int]]:
-    """Of a clip: labels within its valid extent, indices of the frames, their visibility, mm a pixel, the extent."""
+) -> tuple[list[Wire], np.ndarray, np.ndarray, np.ndarray, float, tuple[int, int]]:
+    """Of a clip: labels and pixels to ignore within its valid extent, indices of the frames, their visibility, mm a
+    pixel, the extent."""
     start, length = (int(made.column(f"clips/{key}")[clip]) for key in ("start", "length"))
     row = int(made.column("clips/source_clip")[clip])
     column = source.column
     offsets = made.column("frames/source_frame")[start : start + length] - int(column("clips/start")[row])
     first, count = int(offsets.min()), int(offsets.max() - offsets.min()) + 1
     size = (int(column("clips/height")[row]), int(column("clips/width")[row]))
-    masks, image = (
+    masks, ignore, image = (
         source.clip_rows(key, row, first, count)[offsets - first, : size[0], : size[1]]
-        for key in ("frames/wire_mask", "frames/image")
+        for key in ("frames/wire_mask", "frames/ignore", "frames/image")
     )
     spacing = float(column("clips/spacing_mm")[row])
-    return [Wire(mask) for mask in masks], offsets, clip_visibility(image, masks), spacing, size
+    seen = clip_visibility(image, masks, ignore=ignore)
+    return [Wire(mask) for mask in masks], ignore, offsets, seen, spacing, size

@@ -47,7 +47,8 @@ def _measure(
         whole.update(
             probability,
             clip.wire_mask,
-            visibility=clip_visibility(clip.image, clip.wire_mask),
+            ignore=clip.ignore,
+            visibility=clip_visibility(clip.image, clip.wire_mask, ignore=clip.ignore),
             annotated=clip.annotated,
             group=group,
             name=clip.name,

@@ -30,4 +30,6 @@ def measure_motion(context: EvaluationContext) -> dict[str, Any]:
 
 
 def _clip(clip: MeasuredClip, scale: int, smoothness: bool) -> ClipMotion:
-    return clip_motion(clip.image, clip.wire_mask, clip.annotated, intensity_max=scale, smoothness=smoothness)
+    return clip_motion(
+        clip.image, clip.wire_mask, clip.annotated, ignore=clip.ignore, intensity_max=scale, smoothness=smoothness
+    )

@@ -30,5 +30,6 @@ def measure_noise(context: EvaluationContext) -> dict[str, Any]:
 
 def _clip(clip: MeasuredClip, scale: int) -> tuple[Values, NoiseAccumulator]:
     own = NoiseAccumulator(intensity_max=scale)
-    own.update(clip.image, clip.wire_mask)
-    return clip_noise(clip.image, clip.wire_mask, intensity_max=scale), own
+    hidden = clip.wire_mask if clip.ignore is None else clip.wire_mask | clip.ignore
+    own.update(clip.image, hidden)
+    return clip_noise(clip.image, hidden, intensity_max=scale), own

@@ -20,6 +20,6 @@ def measure_visibility(context: EvaluationContext) -> dict[str, Any]:
 
 
 def _pair(clip: MeasuredClip) -> tuple[float, float]:
-    measured = clip_visibility(clip.image, clip.wire_mask)
+    measured = clip_visibility(clip.image, clip.wire_mask, ignore=clip.ignore)
     known = measured[np.isfinite(measured)]
     return clip.requested_visibility, float(np.median(known)) if known.size else float("nan")

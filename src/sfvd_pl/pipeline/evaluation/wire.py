@@ -31,5 +31,5 @@ def measure_wire(context: EvaluationContext) -> dict[str, Any]:
 
 
 def _clip(clip: MeasuredClip, scale: int) -> tuple[Values, float]:
-    values = clip_wire(clip.image, clip.wire_mask, clip.annotated, intensity_max=scale)
+    values = clip_wire(clip.image, clip.wire_mask, clip.annotated, ignore=clip.ignore, intensity_max=scale)
     return values, clip.requested_visibility

@@ -63,6 +63,7 @@ def save_part(path: Path, clip: Clip) -> None:
                 file,
                 image=clip.image,
                 wire_mask=np.packbits(clip.wire_mask, axis=-1),
+                ignore=np.packbits(np.zeros_like(clip.wire_mask) if clip.ignore is None else clip.ignore, axis=-1),
                 annotated=clip.annotated,
                 facts=np.frombuffer(facts.encode(), np.uint8),
             )
@@ -83,8 +84,10 @@ def load_part(path: Path) -> Clip:
         with np.load(path, allow_pickle=False) as part:
             facts = _facts(part)
             image = part["image"]
-            wire_mask = np.unpackbits(part["wire_mask"], axis=-1, count=image.shape[2])
-            return Clip(image=image, wire_mask=wire_mask, annotated=part["annotated"], **facts)
+            wire_mask, ignore = (
+                np.unpackbits(part[key], axis=-1, count=image.shape[2]) for key in ("wire_mask", "ignore")
+            )
+            return Clip(image=image, wire_mask=wire_mask, annotated=part["annotated"], ignore=ignore, **facts)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, SourceError) as error:
         path.unlink(missing_ok=True)
         raise SourceError(

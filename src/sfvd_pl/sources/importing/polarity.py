@@ -42,7 +42,9 @@ def check_polarity(clip: Clip) -> None:
     Raises:
         SourceError: So it is: the median CNR of at least ``MIN_FRAMES`` frames is below ``BRIGHT_CNR``.
     """
-    seen = clip_visibility(clip.image[clip.annotated], clip.wire_mask[clip.annotated])
+    known = clip.annotated
+    ignore = None if clip.ignore is None else clip.ignore[known]
+    seen = clip_visibility(clip.image[known], clip.wire_mask[known], ignore=ignore)
     seen = seen[np.isfinite(seen)]
     if seen.size < MIN_FRAMES or float(np.median(seen)) >= BRIGHT_CNR:
         return

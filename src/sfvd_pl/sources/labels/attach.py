@@ -92,7 +92,8 @@ class Labelled:
             if annotated[frame]:
                 raise self._error("a frame is labelled twice", "frame", "one label a frame", frame)
             wire_mask[frame], annotated[frame] = mask, True
-        return replace(clip, wire_mask=wire_mask, annotated=annotated)
+        ignore = None if clip.ignore is None else clip.ignore & (1 - wire_mask)
+        return replace(clip, wire_mask=wire_mask, annotated=annotated, ignore=ignore)
 
     def _masks(self, clip: Clip, affine: Affine) -> Iterable[tuple[int, npt.NDArray[np.uint8]]]:
         for frame, shapes in self.shapes:
