@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import get_args
 
+from sfvd_pl.cli.chain import add_shared
 from sfvd_pl.datasets.segmentation import Arm
 from sfvd_pl.pipeline.presets import chosen_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.settings import STEPS, RunSettings
@@ -21,41 +22,15 @@ def _parser() -> argparse.ArgumentParser:
         "`sfvd run` makes it: what is done already is not done again. Results: ROOT/STUDY/report.",
         epilog="Any other --STEP.KEY VALUE sets a key of a step's configuration in all runs.",
     )
-    arms = get_args(Arm)
     parser.add_argument("--study", default="study", help="name of the study (default: %(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("data/artifacts"), help="folder of all runs")
-    parser.add_argument("--preset", default="auto", help="auto takes what the machine can do")
-    parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
-    parser.add_argument("--data", type=Path, default=None, help="clips of any kind; the simulator without it")
-    parser.add_argument("--devices", default="auto", help="number of devices")
-    parser.add_argument(
-        "--patients",
-        type=lambda text: tuple(text.split(",")),
-        nargs="+",
-        default=[],
-        help="who is held out, one run each; several at once with commas between (default: each who has labels)",
-    )
-    parser.add_argument(
-        "--labels",
-        type=_number_or_all,
-        nargs="+",
-        default=[2, 4, 8, None],
-        help="numbers of labelled clips, or all",
-    )
-    parser.add_argument(
-        "--arms", choices=arms, nargs="+", default=[], help="real, and these (default: the preset's)"
-    )
-    parser.add_argument(
-        "--arms-with-all-labels",
-        choices=arms,
-        nargs="+",
-        default=["real"],
-        metavar="ARM",
-        help="the same for all labels",
-    )
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0], help="of the draw of labels and of all trainings"
-    )
+    add_shared(parser)
+    add = partial(parser.add_argument, nargs="+")
+    who = "who is held out, one run each; several at once with commas between (default: each who has labels)"
+    add("--patients", type=lambda text: tuple(text.split(",")), default=[], help=who)
+    add("--labels", type=_number_or_all, default=[2, 4, 8, None], help="numbers of labelled clips, or all")
+    add("--arms", choices=get_args(Arm), default=[], help="real, and these (default: the preset's)")
+    add("--arms-with-all-labels", choices=get_args(Arm), default=["real"], metavar="ARM", help="for all labels")
+    add("--seeds", type=int, default=[0], help="of the draw of labelled clips and of all trainings")
     return parser
 
 
@@ -79,14 +54,7 @@ def study(args: Sequence[str]) -> None:
         devices=known.devices,
         overrides=parse_overrides(rest, STEPS),
     )
-    found = perform_study(
-        StudySettings(
-            runs,
-            tuple(known.patients),
-            tuple(dict.fromkeys(known.labels)),
-            tuple(known.arms),
-            tuple(known.arms_with_all_labels),
-            tuple(dict.fromkeys(known.seeds)),
-        )
-    )
+    labels, seeds = (tuple(dict.fromkeys(values)) for values in (known.labels, known.seeds))
+    arms = tuple(known.arms), tuple(known.arms_with_all_labels)
+    found = perform_study(StudySettings(runs, tuple(known.patients), labels, *arms, seeds))
     say("\n".join(["", *study_lines(found), f"study: {runs.root / runs.name / 'report' / 'index.html'}"]))

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.arms import segmentation_section
 from sfvd_pl.metrics.schema.checks import Check, integer, keys, limit, listed, text
 from sfvd_pl.metrics.schema.sections import SECTION_CHECKS
-from sfvd_pl.metrics.scores import FrameScores, ScoredFrames
+from sfvd_pl.metrics.scores import MEASURES, FrameScores, ScoredFrames
 from sfvd_pl.metrics.tables import CLIP_COLUMNS, Cell, clip_rows
 
 SCHEMA_VERSION = 1
@@ -59,9 +58,6 @@ def study_metrics(name: str, preset: str, runs: Sequence[StudyRun], *, seed: int
     Returns:
         ``curve`` has an entry for each number of labels, the fewest first, whose ``segmentation`` is a section of a
         metrics file over all held-out patients, with the thirds of visibility as its bins.
-
-    Raises:
-        MetricsError: Runs of one number of labels differ in their arms.
     """
     thirds = _thirds(runs)
     seeds = sorted({run.seed for run in runs})
@@ -96,36 +92,24 @@ def _tested(runs: Sequence[StudyRun]) -> dict[tuple[str, ...], ScoredFrames]:
     return {run.held_out: run.frames for run in sorted(runs, key=lambda run: run.held_out)}
 
 
-def _joined(
-    runs: Sequence[StudyRun], seeds: Sequence[int]
-) -> tuple[dict[str, list[FrameScores]], ScoredFrames]:
+def _joined(runs: Sequence[StudyRun], seeds: Sequence[int]) -> tuple[dict[str, list[FrameScores]], ScoredFrames]:
     """All held-out patients in one table a seed; NaN where a run isn't there."""
     tested = _tested(runs)
-    first = np.cumsum([0, *(len(frames.names) for frames in tested.values())])
+    first = np.cumsum([0, *(len(part.names) for part in tested.values())])
     columns = ("frame", "visibility", "spacing_mm")
     frames = ScoredFrames(
-        clip=np.concatenate([f.clip + n for n, f in zip(first, tested.values(), strict=False)]),
-        **{key: np.concatenate([getattr(f, key) for f in tested.values()]) for key in columns},
-        names=tuple(name for f in tested.values() for name in f.names),
-        patients=tuple(patient for f in tested.values() for patient in f.patients),
+        clip=np.concatenate([part.clip + n for n, part in zip(first, tested.values(), strict=False)]),
+        **{key: np.concatenate([getattr(part, key) for part in tested.values()]) for key in columns},
+        names=tuple(name for part in tested.values() for name in part.names),
+        patients=tuple(patient for part in tested.values() for patient in part.patients),
     )
-    found = {(run.held_out, run.seed): run.arms for run in runs}
-    names = list(runs[0].arms)
-    if other := next((run for run in runs if list(run.arms) != names), None):
-        raise MetricsError(
-            "runs of one study differ in their arms", key=other.name, expected=names, found=[*other.arms]
-        )
-
-    def table(arm: str, held_out: tuple[str, ...], seed: int) -> FrameScores:
-        missing = FrameScores(
-            np.full_like(runs[0].arms[arm].values[:1], np.nan).repeat(len(tested[held_out]), axis=0)
-        )
-        return found[held_out, seed][arm] if (held_out, seed) in found else missing
-
-    return {
-        arm: [FrameScores.concatenate([table(arm, held, seed) for held in tested]) for seed in seeds]
-        for arm in names
-    }, frames
+    unknown = {held: FrameScores(np.full((len(part), len(MEASURES)), np.nan)) for held, part in tested.items()}
+    arms = {}
+    for arm in runs[0].arms:
+        found = {(run.held_out, run.seed): run.arms[arm] for run in runs}
+        tables = [[found.get((held, seed), unknown[held]) for held in tested] for seed in seeds]
+        arms[arm] = [FrameScores.concatenate(table) for table in tables]
+    return arms, frames
 
 
 def study_rows(runs: Sequence[StudyRun]) -> Iterator[tuple[Cell, ...]]:
@@ -141,22 +125,17 @@ def _number_or_all(value: object, key: str) -> None:
         integer(1)(value, key)
 
 
-_RUN = {
-    "name": text,
-    "held_out": listed(text),
-    "labels": _number_or_all,
-    "labelled": listed(text),
-    "seed": integer(None),
-}
-_SECTION: Check = SECTION_CHECKS["segmentation"].check
 check_study: Check = keys(
     {
         "schema_version": integer(),
         "study": text,
         "preset": text,
         "thirds": listed(limit),
-        "runs": listed(keys(_RUN)),
-        "curve": listed(keys({"labels": _number_or_all, "segmentation": _SECTION})),
+        "runs": listed(
+            keys({"name": text, "held_out": listed(text), "labels": _number_or_all, "labelled": listed(text),
+                  "seed": integer(None)})
+        ),
+        "curve": listed(keys({"labels": _number_or_all, "segmentation": SECTION_CHECKS["segmentation"].check})),
     }
-)
+)  # fmt: skip
 """Check of a study file's content, called with it and ``""``; raises a MetricsError."""

@@ -200,11 +200,11 @@ class Pipeline:
 
     def _suspects(self) -> Step:
         """Where the guide suspects a wire in the training clips."""
-        from sfvd_pl.pipeline.suspects import write_suspects
-
         guide, out, seed = self.run.path("guide", "model.ckpt"), self.suspects, self.settings.seed
 
         def action(resume: bool) -> None:
+            from sfvd_pl.pipeline.suspects import write_suspects
+
             write_suspects(out, self.source, guide, seed=seed)
 
         inputs = {"source": self.source, "guide": guide}

@@ -14,16 +14,7 @@ from sfvd_pl.report.views import Block, Cell, Picture, Table, View
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8a8f98")
 """Okabe and Ito's, which colour-blind people tell apart."""
 LOOKS = (("-", "o"), ("-", "s"), ("--", "^"), (":", "v"), ("-.", "D"), ("--", "x"), (":", "P"), ("-.", "*"))
-HEAD = (
-    "labelled clips, arm",
-    "patients",
-    "Dice",
-    "clDice",
-    "Dice, faint third",
-    "Dice minus real",
-    "p",
-    "p corrected",
-)
+HEAD = ("labelled clips, arm", "patients", "Dice", "clDice", "Dice, faint third", "Dice minus real", "p", "p corrected")
 CAUTIONS = (
     "Intervals and tests are over patients. Held-out patients share most of their training patients, so they are not "
     "independent of one another, and the luck of one draw of labelled clips is part of each patient's figure.",
@@ -39,30 +30,18 @@ def write_study(folder: Path, study: Mapping[str, Any]) -> Path:
         folder: Where.
         study: The content of ``study.json``, as it is read.
     """
-    png = study_plot(study)
+    png, rows = study_plot(study), list(figures(study))
     save_bytes(folder / "study.png", png)
-    table = Table(
-        "Mean and 95 % interval over held-out patients", HEAD, [_cells(row) for row in figures(study)]
-    )
     low, high = study["thirds"]
     text = [
         "Frames are averaged within clips, clips within patients, then seeds. The faint third holds the test frames "
-        f"whose wire has a CNR below {number(low)}; {number(high)} begins the plain third."
+        f"whose wire has a CNR below {number(low)}; the plain third begins at {number(high)}."
     ]
-    alt = "; ".join(f"{row['arm']}, {row['labels']}: {interval(row['dice'])}" for row in figures(study))
-    picture = Picture(
-        data_uri(png, "png"), alt, "Dice by number of labelled clips. Bands are 95 % intervals.", 640
-    )
-    views = [
-        View("curve", "What do labels buy?", "Curve", [Block(text=text, tables=[table], pictures=[picture])]),
-        View(
-            "runs",
-            "What ran",
-            "Runs",
-            [Block("Labelled clips of each run", tables=[_runs(study)], closed=True)],
-        ),
-    ]
-    return save_bytes(folder / "index.html", fill(PAGE, study=study, views=views, cautions=CAUTIONS).encode())
+    table = Table("Mean and 95 % interval over held-out patients", HEAD, [_cells(row) for row in rows])
+    alt = "; ".join(f"{row['arm']}, {row['labels']}: {interval(row['dice'])}" for row in rows)
+    picture = Picture(data_uri(png, "png"), alt, "Dice by number of labelled clips. Bands are 95 % intervals.", 640)
+    view = View("curve", "What do labels buy?", "Curve", [Block(text=text, tables=[table], pictures=[picture])])
+    return save_bytes(folder / "index.html", fill(PAGE, study=study, view=view, cautions=CAUTIONS).encode())
 
 
 def figures(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -79,6 +58,7 @@ def figures(study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 "dice": arm["dice"],
                 "cldice": arm["cldice"],
                 "faint": arm["by_visibility"][0]["dice"],
+                "faint_patients": arm["by_visibility"][0]["n_patients"],
                 "difference": arm.get("difference", {}).get("dice"),
                 "p": test.get("p"),
                 "p_holm": test.get("p_holm"),
@@ -90,7 +70,8 @@ def _cells(row: Mapping[str, Any]) -> list[Cell | str]:
     return [
         f"{row['labels']}, {row['arm']}",
         str(row["patients"]),
-        *(Cell(number(row[key]["mean"], 3), _span(row[key])) for key in ("dice", "cldice", "faint")),
+        *(Cell(number(row[key]["mean"], 3), _span(row[key])) for key in ("dice", "cldice")),
+        Cell(number(row["faint"]["mean"], 3), f"{_span(row['faint'])}, {row['faint_patients']} patients".lstrip(", ")),
         Cell(signed(gap["mean"], 3), _span(gap)) if gap else "–",
         number(row["p"], 3),
         number(row["p_holm"], 3),
@@ -129,8 +110,3 @@ def study_plot(study: Mapping[str, Any]) -> bytes:
         series.append(Series(arm, x, y, COLOURS[k % len(COLOURS)], style, marker, low=low, high=high))
     xlabel, ylabel = "labelled clips to learn from", "Dice on held-out patients (mean, 95 % interval)"
     return lines_plot(series, xlabel, ylabel, floor=0, ticks=ticks, size=(6.4, 4.2), kind="png")
-
-
-def _runs(study: Mapping[str, Any]) -> Table:
-    rows = [[run["name"], str(run["seed"]), ", ".join(run["labelled"])] for run in study["runs"]]
-    return Table("The runs", ["run", "seed", "labelled clips"], rows)

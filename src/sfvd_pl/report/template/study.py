@@ -11,9 +11,7 @@ PAGE = (
 runs. Each holds patients out and learns from few labelled clips of the others, whose other clips lack labels.</p>
 </header>
 <main>
-{% for view in views %}
 {{ section(view) }}
-{% endfor %}
 {{ not_concluded(cautions) }}
 </main>
 <footer>What each number means: docs/metrics.md. The same figures: study.json, study.csv.</footer>
