@@ -21,6 +21,7 @@ from toy import (
 )
 
 from sfvd_pl.artifacts import Artifact, Kind, verify
+from sfvd_pl.cli.predict import wire_masks
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.segmentation import SegmentationModule
 
@@ -175,7 +176,7 @@ def test_predict_on_an_artifact(sfvd: Sfvd, source: Path, models: dict[str, Path
     assert list(made.column("clips/name")) == list(Artifact.open(source).column("clips/name"))
     module = load_for_inference(SegmentationModule, models["guide"])
     batch = np.float32(Artifact.open(source).rows("frames/image", 31, 32)) / 255
-    expected = module(torch.from_numpy(batch)[None]).sigmoid()[0, 0].numpy()
+    expected = module(torch.from_numpy(batch)[None]).sigmoid()[0, 0].detach().numpy()
     assert np.allclose(made.rows("frames/probability", 0, 1)[0, 31], expected, atol=2e-3)
     again = sfvd("segment", "predict", source, "--ckpt_path", models["guide"], "--out", out)
     assert again.status == 1
@@ -250,12 +251,23 @@ def test_clips_of_different_sizes_are_segmented_at_their_own(
     folder = pictures / "p99" / "r01" / "images"
     folder.mkdir(parents=True)
     blank((64, 48)).save(folder / "0.png")
-    done = sfvd("segment", "predict", pictures, "--ckpt_path", models["guide"], "--out", tmp_path / "found")
-    assert done.status == 0
-    assert Image.open(tmp_path / "found" / "p99" / "r01" / "masks" / "0.png").size == (48, 64)
-    artifact = Artifact.open(tmp_path / "found" / "segmentation.h5")
-    largest = Image.open(next((tmp_path / "clips").glob("p0*/*/images/*"))).size
-    assert artifact.frame_shape == (max(64, largest[1]), max(48, largest[0]))
+    out = tmp_path / "found"
+    done = sfvd("segment", "predict", pictures, "--ckpt_path", models["guide"], "--out", out, "--flips", "true")
+    assert done.status == 0, done.err
+    assert Image.open(out / "p99" / "r01" / "masks" / "0.png").size == (48, 64)
+    made = Artifact.open(out / "segmentation.h5")
+    assert made.clip_rows("frames/probability", made.n_clips - 1)[0, 0, :64, :48].all()
+    padded = made.clip_rows("frames/probability", made.n_clips - 1)[0, 0]
+    padded[:64, :48] = 0
+    assert not padded.any()
+
+
+def test_specks_can_be_removed() -> None:
+    probability = np.zeros((2, 32, 32), np.float32)
+    probability[0, 10:12, 2:30] = probability[0, 20:23, 4:7] = probability[1, 5, 5:9] = 0.8
+    assert np.array_equal(wire_masks(probability, 0.5, 0), probability >= 0.5)
+    kept = wire_masks(probability, 0.5, 10)
+    assert kept[0].sum() == 56 and kept[0, 10:12, 2:30].all() and not kept[1].any()
 
 
 @pytest.mark.parametrize("which", ["kind", "architecture", "garbage", "missing"])

@@ -107,7 +107,7 @@ class Cases:
         self.environment |= {"SFVD": f"{sys.executable} -m sfvd_pl", "ARGS": f"--stages {STAGES} {SETTINGS}"}
         # As a site would: what its machines need is read from a file of its own.
         paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        site.write_text(f"export PYTHONPATH={paths} NO_ALBUMENTATIONS_UPDATE=1\n")
+        site.write_text(f"export PYTHONPATH={paths}\n")
         self.logs = [f"--output={folder}/%x-%j.log"]
 
     def row(self, case: str, seen: str, result: str) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "NO_ALBUMENTATIONS_UPDATE": "1"}
+os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
 
 from processes import MODULES, Prepare, at_call, ended, run, start
 from toy import STAGES

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-os.environ |= {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+os.environ |= {"OMP_NUM_THREADS": "1"}
 
 from processes import Prepare, at_call, die, ended, in_the_middle_of_writing, start
 from toy import SPLIT, toy_clips

@@ -8,6 +8,7 @@ from scipy.ndimage import grey_dilation, maximum_filter, minimum_filter
 from toy import WINDOW, scene_module, segmentation_module, wire_row
 from training import segmentation_data
 
+from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.modules.ema import EMA
 from sfvd_pl.modules.segmentation import GuideSegmenter
@@ -19,6 +20,9 @@ from sfvd_pl.modules.wire_loss import (
     overlap_sums,
     skeleton_sums,
 )
+from sfvd_pl.networks import normalise_frames
+
+MEANS, STDS = (0.3, 0.3, 0.6, 0.6), (0.1, 0.1, 0.2, 0.2)
 
 
 def _probability(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -33,12 +37,13 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 def soft_dice_loss(probability: torch.Tensor, wire_mask: torch.Tensor) -> torch.Tensor:
     """Of all windows together."""
-    return dice_losses(overlap_sums(probability, wire_mask).sum(0, keepdim=True))[0]
+    return dice_losses(overlap_sums(probability, wire_mask, torch.ones_like(wire_mask)).sum(0, keepdim=True))[0]
 
 
 def soft_cldice_loss(probability: torch.Tensor, wire_mask: torch.Tensor, iterations: int) -> torch.Tensor:
     """Of all windows together."""
-    return cldice_losses(skeleton_sums(probability, wire_mask, iterations).sum(0, keepdim=True))[0]
+    sums = skeleton_sums(probability, wire_mask, torch.ones_like(wire_mask), iterations)
+    return cldice_losses(sums.sum(0, keepdim=True))[0]
 
 
 def test_soft_dice_by_hand() -> None:
@@ -109,7 +114,7 @@ def test_groups_of_consecutive_samples() -> None:
 def test_dice_of_groups_is_their_mean() -> None:
     logits, mask = torch.randn(6, 1, 16, 16), _tensor(wire_row(6, 16, 16, 7))
     only = {"bce": 0.0, "dice": 1.0, "cldice": 0.5, "dice_windows": 4}
-    found = segmentation_module(loss=SegmentationLossConfig(**only)).loss(logits, mask)  # type: ignore[arg-type]
+    found = segmentation_module(loss=SegmentationLossConfig(**only)).loss(logits, mask, torch.zeros_like(mask))  # type: ignore[arg-type]
     parts = [
         len(p) / 6 * (soft_dice_loss(p, m) + 0.5 * soft_cldice_loss(p, m, 3))
         for p, m in zip(logits.sigmoid().split(4), mask.split(4), strict=True)
@@ -132,7 +137,8 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
 
     def loss(**weights: float) -> float:
         zero = {"bce": 0.0, "dice": 0.0, "cldice": 0.0}
-        return float(segmentation_module(loss=SegmentationLossConfig(**(zero | weights))).loss(logits, mask))  # type: ignore[arg-type]
+        module = segmentation_module(loss=SegmentationLossConfig(**(zero | weights)))  # type: ignore[arg-type]
+        return float(module.loss(logits, mask, torch.zeros_like(mask)))
 
     parts = {
         "bce": torch.nn.functional.binary_cross_entropy_with_logits(logits, mask).item(),
@@ -146,42 +152,62 @@ def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
     )
 
 
-class Pointwise(torch.nn.Module):
-    """A network that looks at single pixels, so that windows cannot matter."""
+def test_ignored_pixels_count_in_no_part_of_the_loss() -> None:
+    """Whatever is predicted there and whatever the label says."""
+    torch.manual_seed(0)
+    module, mask = segmentation_module(), _tensor(wire_row(2, 24, 24, 7))
+    ignore = torch.zeros_like(mask)
+    ignore[..., 14:] = 1.0
+    logits = torch.randn(mask.shape)
+    plain = logits.clone()
+    plain[..., 20:] = 9.0  # the soft skeleton of a pixel depends on pixels up to 4 px away
+    assert torch.equal(module.loss(plain, mask, ignore), module.loss(logits, mask, ignore))
+    assert module.loss(plain, mask, 0 * ignore) > module.loss(logits, mask, 0 * ignore) + 0.1
+    leaf = logits.requires_grad_()
+    module.loss(leaf, mask, ignore).backward()
+    assert leaf.grad is not None
+    assert leaf.grad[..., 20:].abs().max() == 0 < leaf.grad[..., :14].abs().max()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert x.shape[-2:] == (WINDOW, WINDOW)
-        return 3 * x - 1
 
-
-@pytest.mark.parametrize("shape", [(48, 80), (32, 32), (33, 64), (24, 80), (20, 20), (96, 96)])
-def test_windows_are_put_together_seamlessly(shape: tuple[int, int]) -> None:
+def test_validation_leaves_ignored_pixels_out(source: Path, tmp_path: Path) -> None:
+    mask = _tensor(wire_row(1, WINDOW, WINDOW, 7))
+    right = (mask > 0).float() * 20 - 10
+    right[..., 20:] = 10.0  # wire everywhere, right half
     module = segmentation_module()
-    module.network = Pointwise()  # type: ignore[assignment]
-    x0 = torch.randn(2, 1, *shape)
-    assert torch.allclose(module.frame_logits(x0), 3 * x0 - 1, atol=1e-4)
+    module.frame_logits = lambda _: right  # type: ignore[method-assign, assignment, misc]
+    ignore = torch.zeros_like(mask)
+    ignore[..., 20:] = 1.0
+    batch = FrameBatch(torch.randn(1, 1, WINDOW, WINDOW), mask, ignore, torch.tensor([0]))
+    module._trainer = pl.Trainer(logger=False, accelerator="cpu")
+    module.test_step(batch, 0)
+    assert float(module.test_dice.compute()) == 1.0
+    assert dice_losses(overlap_sums(right.sigmoid(), mask, torch.ones_like(mask)))[0] > 0.5
 
 
-def test_a_frame_of_the_window_s_size_is_segmented_at_once() -> None:
+@pytest.mark.parametrize("shape", [(48, 80), (32, 32), (33, 64), (24, 80), (20, 20), (12, 16)])
+def test_frames_of_any_size_are_segmented_whole(shape: tuple[int, int]) -> None:
     module = segmentation_module()
-    x0 = torch.randn(3, 1, WINDOW, WINDOW)
-    with torch.no_grad():
-        assert torch.equal(module.frame_logits(x0), module.network(x0))
-        # The same frame as the only window of the sliding scheme.
-        module.window = 2 * WINDOW
-        wide = module.frame_logits(x0)
-    assert wide.shape == x0.shape
-
-
-def test_larger_frames_run_through_the_real_network() -> None:
-    module = segmentation_module()
-    image = torch.rand(2, 1, 48, 80)
-    logits = module(image)
-    assert logits.shape == (2, 1, 48, 80)
+    logits = module(torch.rand(2, 1, *shape))
+    assert logits.shape == (2, 1, *shape)
     assert torch.isfinite(logits).all()
-    with torch.no_grad():
-        inside = module.network(module.standardise(image)[..., :32, :32])
-    assert torch.allclose(logits[..., 2, 2], inside[..., 2, 2], atol=1e-4)  # the first window's own corner
+
+
+def test_dose_and_gain_of_a_frame_do_not_matter() -> None:
+    """Each frame is normalised by itself, so a patient may be filmed twice as bright as those of the training."""
+    module, image = segmentation_module(), 0.4 * torch.rand(2, 1, 40, 48)
+    both = torch.cat([image[:1], 0.3 + 0.5 * image[1:]])
+    assert torch.allclose(module(both), module(image), atol=1e-3)
+    frames = normalise_frames(both)
+    assert torch.allclose(frames.mean((-2, -1)), torch.zeros(2, 1), atol=1e-5)
+    assert torch.allclose(frames.std((-2, -1), correction=0), torch.ones(2, 1), atol=1e-4)
+
+
+def test_flips_average_mirror_images() -> None:
+    module, frame = segmentation_module(flips=True), torch.randn(1, 1, 32, 48)
+    found = module.probability(frame)
+    assert torch.allclose(module.probability(frame.flip(-1)).flip(-1), found, atol=1e-5)
+    module.flips = False
+    assert not torch.allclose(module.probability(frame.flip(-1)).flip(-1), module.probability(frame), atol=1e-4)
 
 
 def test_arms_with_one_seed_start_alike_and_other_seeds_differ() -> None:
@@ -190,15 +216,20 @@ def test_arms_with_one_seed_start_alike_and_other_seeds_differ() -> None:
     assert any(not torch.equal(first[key], other[key]) for key in first if "net." in key)
 
 
-def test_the_guide_sees_the_pictures_in_its_own_units() -> None:
+def test_the_guide_sees_a_crop_as_part_of_its_frame() -> None:
+    """Two frames a sample; the crops' own statistics would say something else."""
     guide, scene = segmentation_module(), scene_module()
     scene.intensity.copy_(torch.tensor([0.4, 0.2]))
-    image = torch.rand(2, 1, WINDOW, WINDOW)
+    image = torch.rand(4, 1, WINDOW, WINDOW)
     x0 = scene.standardise(image).requires_grad_()
-    logits = GuideSegmenter(guide, scene)(x0)
-    assert torch.allclose(logits, guide(image), atol=1e-4)
+    assert torch.allclose(GuideSegmenter(guide, scene)(x0), guide(image), atol=1e-4)
+    logits = GuideSegmenter(guide, scene, mean=torch.tensor([0.3, 0.6]), std=torch.tensor([0.1, 0.2]))(x0)
+    expected = [guide.frame_logits((image[k : k + 1] - m) / s) for k, m, s in zip(range(4), MEANS, STDS, strict=True)]
+    assert torch.allclose(logits, torch.cat(expected), atol=1e-3)
     (gradient,) = torch.autograd.grad(logits.sum(), x0)
     assert gradient.abs().max() > 0
+    with pytest.raises(ConfigError, match="single frames"):
+        GuideSegmenter(segmentation_module(frames=3), scene)
 
 
 def test_the_band_of_a_soft_prediction_is_not_needed() -> None:

@@ -95,7 +95,7 @@ def motion_module(**changes: Any) -> MotionModule:
 def segmentation_module(**changes: Any) -> SegmentationModule:
     """A tiny segmentation module that knows its intensities."""
     return _ready(
-        SegmentationModule(**({"network": SEGMENTER, "optimiser": OPTIMISER, "window": WINDOW} | changes))
+        SegmentationModule(**({"network": SEGMENTER, "optimiser": OPTIMISER} | changes))
     )
 
 

@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from sfvd_pl.augment.dial import clip_median
 from sfvd_pl.augment.plan import Plan, PlannedClip
 from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.diffusion import sample_seed
-from sfvd_pl.metrics.visibility import clip_visibility
+from sfvd_pl.metrics.visibility import clip_median, clip_visibility
 
 SYNTHETIC_PATIENT = "synthetic"
 Columns = dict[str, NDArray[np.generic] | list[str]]

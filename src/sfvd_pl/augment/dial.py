@@ -7,12 +7,11 @@ same anatomy, so the real frame's own grain can stay beneath the wire.
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.morphology import skeletonize
 
 from sfvd_pl.datasets.windows import REGION_RADIUS_PX
-from sfvd_pl.metrics.visibility import clip_visibility, wire_ring
+from sfvd_pl.metrics.visibility import clip_median, clip_visibility, wire_ring
 
 REACH_PX = 2.0
 """Up to this distance from its mask a wire attenuates in full; from there its attenuation fades to 0 at the region's
@@ -86,9 +85,3 @@ def drawn_share(attenuated: Float[np.ndarray, "T H W"], wire_mask: UInt8[np.ndar
             along = gaussian_filter(drop, 2.0)[skeletonize(wire)]
             shares.append(float((along > max(float(np.median(along)), 0.0) / 3).mean()))
     return float(np.mean(shares)) if shares else float("nan")
-
-
-def clip_median(visibility: NDArray[np.floating]) -> float:
-    """Median over the frames where it could be measured; NaN where it could in none."""
-    known = visibility[np.isfinite(visibility)]
-    return float(np.median(known)) if known.size else float("nan")

@@ -15,6 +15,7 @@ from sfvd_pl.datasets.suspicion import Suspicion, suspected
 from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.metrics.visibility import clip_median, clip_visibility
 from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
 LEAST_VISIBILITY = 0.2
@@ -35,6 +36,7 @@ class PlanConfig:
             have a simulated wire on a free course.
         visibility: The requested contrast-to-noise ratio is drawn log-uniformly between the first times the least and
             the second times the greatest of the labelled training frames.
+        least_gain: A background that is dark along the wire has a ratio without it; so much more is asked at least.
         hard_share: Share of the clips whose contrast is lowered step by step, as long as the gate's first rules hold,
             until the guide fails.
         erase_known: Erase the wire that is known in a background; else it stays, and is labelled too.
@@ -48,6 +50,7 @@ class PlanConfig:
     vessel_share: float = 0.5
     labelled_share: float = 0.25
     visibility: tuple[float, float] = (0.5, 2.0)
+    least_gain: float = 0.4
     hard_share: float = 0.0
     erase_known: bool = False
     segmentation_scale: float = 0.0
@@ -197,11 +200,9 @@ class Plan:
         config, index = self.config, self.index
         rng = philox(sample_seed(self.seed, sample_id, "plan"))
         uniform = rng.random(5)
-        low, high = np.log(self.visibility_range)
         asked: dict[str, Any] = {
             "sample_id": sample_id,
             "erased": config.erase_known,
-            "visibility": float(np.exp(low + (high - low) * uniform[0])),
             "hard": bool(uniform[1] < config.hard_share),
             "segmentation_scale": config.segmentation_scale * float(2 * uniform[2] - 1),
         }
@@ -211,7 +212,8 @@ class Plan:
             mask, origin, mask_source = self._course(rng, None, nothing, shape)
             return PlannedClip(
                 background="", background_patient="", background_start=0, frames=None, wire_mask=mask,
-                known_wire=nothing, ignore=nothing, mask_origin=origin, mask_source=mask_source, **asked,
+                known_wire=nothing, ignore=nothing, mask_origin=origin, mask_source=mask_source,
+                visibility=self._visibility(uniform[0], 0.0), **asked,
             )  # fmt: skip
         number, turn = sample_id % len(self.backgrounds), sample_id // len(self.backgrounds)
         order = philox(sample_seed(self.seed, turn, "backgrounds")).permutation(len(self.backgrounds))
@@ -219,9 +221,10 @@ class Plan:
         start = int(uniform[4] * (index.length[clip] - config.frames + 1))
         offsets = np.arange(start, start + config.frames)
         known_wire, unknown = index.wire_mask(clip, offsets), self._unknown(clip, offsets)
-        mask, origin, mask_source = self._course(
-            rng, index.image(clip, offsets), known_wire | unknown, known_wire.shape
-        )
+        image = index.image(clip, offsets)
+        mask, origin, mask_source = self._course(rng, image, known_wire | unknown, known_wire.shape)
+        ignore = unknown & (1 - (mask | known_wire))
+        without = clip_median(clip_visibility(image, mask, ignore=ignore))
         return PlannedClip(
             background=str(index.name[clip]),
             background_patient=str(index.patient[clip]),
@@ -229,11 +232,19 @@ class Plan:
             frames=index.pixels(clip, offsets),
             wire_mask=mask,
             known_wire=known_wire,
-            ignore=unknown & (1 - (mask | known_wire)),
+            ignore=ignore,
             mask_origin=origin,
             mask_source=mask_source,
+            visibility=self._visibility(uniform[0], without),
             **asked,
         )
+
+    def _visibility(self, uniform: float, without: float) -> float:
+        """The contrast-to-noise ratio to ask for where it is ``without`` before the wire is drawn."""
+        low, high = self.visibility_range
+        low = max(low, without + self.config.least_gain) if np.isfinite(without) else low
+        high = max(high, 1.5 * low)
+        return float(np.exp(np.log(low) + (np.log(high) - np.log(low)) * uniform))
 
     def _unknown(self, clip: int, offsets: NDArray[np.int64]) -> UInt8[np.ndarray, "T H W"]:
         """Pixels of which nobody knows whether they are wire."""

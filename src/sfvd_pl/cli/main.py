@@ -12,7 +12,6 @@ from sfvd_pl import __version__, signals
 from sfvd_pl.cli.requeue import leave
 from sfvd_pl.errors import SfvdError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 if not sys.stderr.isatty():  # a bar that redraws itself fills a job's log; tqdm reads this when it is imported
     os.environ.setdefault("TQDM_MININTERVAL", "20")
 

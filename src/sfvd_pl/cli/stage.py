@@ -266,8 +266,8 @@ class SegmentCLI(StageCLI):
     monitor = ("val/dice", "max")
 
     def link(self, parser: LightningArgumentParser) -> None:
-        """Trained and applied on windows of the same size."""
-        parser.link_arguments("data.window", "model.window")
+        """Trained and applied on as many neighbouring frames."""
+        parser.link_arguments("data.frames", "model.frames")
 
 
 class FeaturesCLI(StageCLI):

@@ -82,13 +82,15 @@ class FrameBatch(Batch):
     """Frames to train or test a segmenter on.
 
     Attributes:
-        image: ``B 1 H W``, detector signal in 0..1.
-        wire_mask: ``B 1 H W``.
+        image: ``B F H W``, a frame between its neighbours, normalised (:func:`normalise_frames`).
+        wire_mask: ``B 1 H W``, of the centre frame.
+        ignore: ``B 1 H W``, 1 where nobody knows whether there is wire: no loss or measure counts these pixels.
         row: ``B``, row of the artifact's frames table, or the sample id while training.
     """
 
-    image: Float[Tensor, "B 1 H W"]
+    image: Float[Tensor, "B F H W"]
     wire_mask: Float[Tensor, "B 1 H W"]
+    ignore: Float[Tensor, "B 1 H W"]
     row: Int64[Tensor, " B"]
 
 

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import Any
@@ -96,17 +96,29 @@ class DealtBatches(Sampler[list[int]]):
         rank: Which of the ranks this is.
         world_size: How many there are.
         measured: Whether any batch is counted; otherwise they are there to be looked at.
+        sizes: Of each sample: only neighbours of one size share a batch. None: all are alike.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, rank: int = 0, world_size: int = 1, *, measured: bool = True
+        self,
+        num_samples: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        sizes: Sequence[tuple[int, ...]] | None = None,
+        *,
+        measured: bool = True,
     ) -> None:
         self.measured = measured
-        starts = range(0, num_samples, batch_size)
-        self.batches = [list(range(k, min(k + batch_size, num_samples))) for k in starts[rank::world_size]]
+        whole: list[list[int]] = []
+        for k in range(num_samples):
+            if whole and len(whole[-1]) < batch_size and (sizes is None or sizes[k] == sizes[whole[-1][0]]):
+                whole[-1].append(k)
+            else:
+                whole.append([k])
+        self.batches = whole[rank::world_size]
         self.counted = len(self.batches)
-        if not self.batches and num_samples:
-            self.batches = [list(range(min(batch_size, num_samples)))]
+        self.batches = self.batches or whole[:1]
 
     def __iter__(self) -> Iterator[list[int]]:
         """Positions of the samples of each batch."""

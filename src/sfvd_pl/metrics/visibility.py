@@ -165,3 +165,9 @@ def clip_visibility(
         ],
         dtype=np.float64,
     )
+
+
+def clip_median(visibility: Floats) -> float:
+    """Median over the frames where it could be measured; NaN where it could in none."""
+    known = visibility[np.isfinite(visibility)]
+    return float(np.median(known)) if known.size else float("nan")

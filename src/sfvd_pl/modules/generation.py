@@ -126,19 +126,15 @@ class ClipGenerator(pl.LightningModule):
         ids = torch.tensor([clip.sample_id, clip.sample_id])
         scale = torch.tensor([clip.segmentation_scale, 0.0], device=self.device)
         masks = wire_mask.repeat(2, 1, 1, 1, 1)
-        segmenter = GuideSegmenter(self.guide, self.scene)
-        steering: dict[str, Any] = {"band_radius": self.config.band_radius, "interval": self.config.interval}
-        scene = self.scene.generate(
-            condition.frames(slice(0, 1)),
-            ids,
-            guide=SegmentationGuidance(segmenter, masks[:, :, 0], scale, **steering),
-        )
-        clips = self.motion.generate(
-            scene,
-            condition,
-            ids,
-            guide=lambda block: SegmentationGuidance(segmenter, masks[:, :, block], scale, **steering),
-        )
+        whole = torch.from_numpy(frames) if clip.frames is not None else None
+        mean, std = (None, None) if whole is None else (whole.mean()[None], whole.std()[None])
+        segmenter = GuideSegmenter(self.guide, self.scene, mean, std)
+
+        def guide(mask: Tensor) -> SegmentationGuidance:
+            return SegmentationGuidance(segmenter, mask, scale, self.config.band_radius, self.config.interval)
+
+        scene = self.scene.generate(condition.frames(slice(0, 1)), ids, guide=guide(masks[:, :, 0]))
+        clips = self.motion.generate(scene, condition, ids, guide=lambda block: guide(masks[:, :, block]))
         drawn_pair = clips[:, 0].float().cpu().numpy()
         return paste(frames, drawn_pair[0], box), paste(frames, drawn_pair[1], box)
 

@@ -1,11 +1,10 @@
-"""The segmentation module: finds the wire in single frames."""
+"""The segmentation module: finds the wire in single frames, or in frames between their neighbours."""
 
 from math import gcd
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.classification import BinaryF1Score
@@ -24,7 +23,10 @@ from sfvd_pl.modules.wire_loss import (
     overlap_sums,
     skeleton_sums,
 )
-from sfvd_pl.networks import SegmenterConfig, WireSegmenter
+from sfvd_pl.networks import SegmenterConfig, WireSegmenter, normalise_frames
+
+IGNORED = -1
+"""Target of a pixel that no measure counts."""
 
 
 class SegmentationModule(RecordedModule):
@@ -34,8 +36,8 @@ class SegmentationModule(RecordedModule):
         network: Size of the network.
         loss: Weights of the loss's parts.
         optimiser: How it is minimised.
-        window: Side of the training windows; larger frames are segmented in overlapping windows of this size.
-        overlap: Share by which those windows overlap.
+        frames: Neighbouring frames that it sees, odd; it segments the centre one.
+        flips: Probabilities are the mean over a frame and its mirror images: four times the work.
         seed: Decides the initial weights: arms of a comparison share it.
     """
 
@@ -43,42 +45,34 @@ class SegmentationModule(RecordedModule):
         self,
         network: SegmenterConfig = SegmenterConfig(),  # noqa: B008  # frozen dataclasses
         loss: SegmentationLossConfig = SegmentationLossConfig(),  # noqa: B008
-        optimiser: OptimiserConfig = OptimiserConfig(lr=3e-3, warmup_steps=20),  # noqa: B008
-        window: int = 64,
-        overlap: float = 0.25,
+        optimiser: OptimiserConfig = OptimiserConfig(lr=2e-3, warmup_steps=200),  # noqa: B008
+        frames: int = 1,
+        flips: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            network=network, loss=loss, optimiser=optimiser, window=window, overlap=overlap, seed=seed
-        )
+        super().__init__(network=network, loss=loss, optimiser=optimiser, frames=frames, flips=flips, seed=seed)
         self.loss_weights = loss
         self.optimiser = optimiser
-        self.window = window
-        self.overlap = overlap
-        self.network = WireSegmenter(network, init_seed=seed)
-        self.val_dice = BinaryF1Score()  # Dice over all pixels of the split is their F1 score
-        self.test_dice = BinaryF1Score()
+        self.frames = frames
+        self.flips = flips
+        self.network = WireSegmenter(network, frames, init_seed=seed)
+        self.val_dice = BinaryF1Score(ignore_index=IGNORED)  # Dice over all pixels of the split is their F1 score
+        self.test_dice = BinaryF1Score(ignore_index=IGNORED)
 
-    def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """Wire logits of whole frames in 0..1, of any size."""
-        return self.frame_logits(self.standardise(image))
+    def forward(self, image: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Wire logits of whole frames in 0..1, of any size and within their valid extent."""
+        return self.frame_logits(normalise_frames(image))
 
-    def frame_logits(self, x0: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """Wire logits of standardised frames; in overlapping windows where they are larger than the window."""
-        if x0.shape[-2:] == (self.window, self.window):
-            whole: Tensor = self.network(x0)
-            return whole
-        stitched = sliding_window_inference(
-            x0,
-            roi_size=(self.window, self.window),
-            sw_batch_size=16,
-            predictor=self.network,
-            overlap=self.overlap,
-            mode="gaussian",
-            padding_mode="replicate",
-        )
-        assert isinstance(stitched, Tensor)  # it returns other containers only for other containers
-        return stitched
+    def frame_logits(self, normalised: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Wire logits of normalised frames of any size."""
+        logits: Tensor = self.network(normalised)
+        return logits
+
+    def probability(self, normalised: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Wire probability of normalised frames, the mean over mirror images if ``flips``."""
+        views: list[tuple[int, ...]] = [(), (-1,), (-2,), (-2, -1)] if self.flips else [()]
+        found = [self.frame_logits(normalised.flip(view)).float().sigmoid().flip(view) for view in views]
+        return torch.stack(found).mean(0)
 
     def setup(self, stage: str) -> None:
         """As in every module; and see to it that no group of windows is divided between batches of one step.
@@ -109,15 +103,22 @@ class SegmentationModule(RecordedModule):
         """Which of the training's processes this is, and how many there are."""
         return (0, 1) if self._trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
-    def loss(self, logits: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"]) -> Tensor:
-        """Cross-entropy, Dice and clDice, weighted; the latter two of all processes' windows."""
+    def loss(
+        self,
+        logits: Float[Tensor, "B 1 H W"],
+        wire_mask: Float[Tensor, "B 1 H W"],
+        ignore: Float[Tensor, "B 1 H W"],
+    ) -> Tensor:
+        """Cross-entropy, Dice and clDice of the pixels that aren't ignored, weighted; the latter two of all processes'
+        windows."""
         weights = self.loss_weights
         logits = logits.float()
-        probability = logits.sigmoid()
-        loss = weights.bce * binary_cross_entropy_with_logits(logits, wire_mask)
-        sums = overlap_sums(probability, wire_mask)
+        probability, known = logits.sigmoid(), 1.0 - ignore
+        # The mean over all pixels: one over the known ones would depend on how a step is divided into batches.
+        loss = weights.bce * (known * binary_cross_entropy_with_logits(logits, wire_mask, reduction="none")).mean()
+        sums = overlap_sums(probability, wire_mask, known)
         if weights.cldice > 0:
-            sums = torch.cat([sums, skeleton_sums(probability, wire_mask, weights.skeleton_iterations)], 1)
+            sums = torch.cat([sums, skeleton_sums(probability, wire_mask, known, weights.skeleton_iterations)], 1)
         sums, share = in_groups(sums, weights.dice_windows, *self._ranks)
         loss = loss + weights.dice * (share * dice_losses(sums[:, :3])).sum()
         if weights.cldice > 0:
@@ -126,22 +127,27 @@ class SegmentationModule(RecordedModule):
 
     def training_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
         """One step on windows."""
-        loss = self.loss(self.network(self.standardise(batch.image)), batch.wire_mask)
+        loss = self.loss(self.frame_logits(batch.image), batch.wire_mask, batch.ignore)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.row))
         return loss
 
     def validation_step(self, batch: FrameBatch, batch_idx: int) -> None:
         """Dice on whole frames; the first batch as a picture with the prediction drawn in."""
-        logits = self(batch.image)
-        if counts(self.trainer, batch_idx):
-            self.val_dice.update(logits.sigmoid(), batch.wire_mask.long())
+        probability = self._measure(self.val_dice, batch, batch_idx)
         if batch_idx == 0:
-            log_frames(self.trainer, "predictions", batch.image, (logits > 0).float())
+            centre = batch.image[:, self.frames // 2, None]
+            shown = (0.5 + centre / 6.0).clamp(0.0, 1.0)  # three standard deviations to either side
+            log_frames(self.trainer, "predictions", shown, (probability > 0.5).float())
 
     def test_step(self, batch: FrameBatch, batch_idx: int) -> None:
         """Dice over all pixels of the test patients."""
+        self._measure(self.test_dice, batch, batch_idx)
+
+    def _measure(self, dice: BinaryF1Score, batch: FrameBatch, batch_idx: int) -> Tensor:
+        probability = self.probability(batch.image)
         if counts(self.trainer, batch_idx):
-            self.test_dice.update(self(batch.image).sigmoid(), batch.wire_mask.long())
+            dice.update(probability, torch.where(batch.ignore > 0, IGNORED, batch.wire_mask.long()))
+        return probability
 
     def on_validation_epoch_end(self) -> None:
         """Dice over the frames of all ranks."""
@@ -151,29 +157,50 @@ class SegmentationModule(RecordedModule):
         """Dice over the frames of all ranks."""
         log_and_reset(self, test__dice=self.test_dice)
 
-    def predict_step(self, batch: FrameBatch, batch_idx: int) -> Tensor:
-        """Wire probability of whole frames, ``B 1 H W``."""
-        probability: Tensor = self(batch.image).sigmoid()
-        return probability
-
     def configure_optimizers(self) -> Any:
         """AdamW, warm-up, cosine."""
         return optimiser_with_schedule(self, self.optimiser)
 
 
 class GuideSegmenter:
-    """A frozen segmenter that sees the pictures of a diffusion module, which may be standardised otherwise.
+    """A frozen segmenter that sees what a diffusion module draws, crops of frames mostly.
 
     Args:
-        module: The segmenter.
+        module: The segmenter, of single frames.
         like: The module whose x0 it is given.
+        mean: ``B``, of the real frame in 0..1 that each crop belongs to; of the crop itself where None.
+        std: Its standard deviation, likewise.
+
+    Raises:
+        ConfigError: The segmenter wants neighbouring frames, which the sampler hasn't drawn yet.
     """
 
-    def __init__(self, module: SegmentationModule, like: RecordedModule) -> None:
+    def __init__(
+        self,
+        module: SegmentationModule,
+        like: RecordedModule,
+        mean: Float[Tensor, " B"] | None = None,
+        std: Float[Tensor, " B"] | None = None,
+    ) -> None:
+        if module.frames != 1:
+            raise ConfigError(
+                "the guide must look at single frames", key="data.frames", expected=1, found=module.frames
+            )
         self.module = module
         self.like = like
+        self.mean = mean
+        self.std = std
 
-    def __call__(self, x0: Tensor) -> Tensor:
-        """Logits for x0 in the diffusion module's units; differentiable."""
+    def __call__(self, x0: Float[Tensor, "N 1 H W"]) -> Float[Tensor, "N 1 H W"]:
+        """Logits for x0 in the diffusion module's units; differentiable.
+
+        Args:
+            x0: ``N`` is a multiple of ``B``: the frames of each sample follow one another.
+        """
         image = x0 * (2.0 * self.like.intensity[1]) + self.like.intensity[0]
-        return self.module.frame_logits(self.module.standardise(image))
+        if self.mean is None or self.std is None:
+            return self.module(image)  # type: ignore[no-any-return]
+        mean, std = (
+            v.to(x0).repeat_interleave(len(x0) // len(v))[:, None, None, None] for v in (self.mean, self.std)
+        )
+        return self.module.frame_logits((image - mean) / (std + 1e-6))

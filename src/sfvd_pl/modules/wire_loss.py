@@ -20,7 +20,7 @@ class SegmentationLossConfig:
         dice: Soft Dice.
         cldice: Soft clDice (Shit et al. 2021, arXiv 2003.07311), which cares for the wire's continuity.
         skeleton_iterations: Erosions of the soft skeleton; half the widest wire's width, rounded up.
-        dice_windows: So many windows, consecutive samples, have one Dice and one clDice. With one, a window that
+        dice_windows: Dice and clDice are computed over groups of this many consecutive windows. With one, a window that
             hardly has a wire counts as a full miss; with all of a batch, the loss would depend on how a step is
             divided into batches.
     """
@@ -38,19 +38,24 @@ class SegmentationLossConfig:
             )
 
 
-def overlap_sums(probability: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 3"]:
-    """What Dice is made of, of each window: overlap, predicted, labelled; pixels."""
+def overlap_sums(
+    probability: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"], known: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B 3"]:
+    """What Dice is made of, of each window: overlap, predicted, labelled; pixels that are ``known``."""
     parts = (probability * wire_mask, probability, wire_mask)
-    return torch.stack([part.sum((1, 2, 3)) for part in parts], 1)
+    return torch.stack([(part * known).sum((1, 2, 3)) for part in parts], 1)
 
 
 def skeleton_sums(
-    probability: Float[Tensor, "B 1 H W"], wire_mask: Float[Tensor, "B 1 H W"], iterations: int
+    probability: Float[Tensor, "B 1 H W"],
+    wire_mask: Float[Tensor, "B 1 H W"],
+    known: Float[Tensor, "B 1 H W"],
+    iterations: int,
 ) -> Float[Tensor, "B 4"]:
     """What clDice is made of: predicted skeleton within the mask, its length, and the same the other way round."""
     skeleton, target = soft_skel(probability, iterations), soft_skel(wire_mask, iterations)
     parts = (skeleton * wire_mask, skeleton, target * probability, target)
-    return torch.stack([part.sum((1, 2, 3)) for part in parts], 1)
+    return torch.stack([(part * known).sum((1, 2, 3)) for part in parts], 1)
 
 
 def dice_losses(sums: Float[Tensor, "G 3"]) -> Float[Tensor, " G"]:

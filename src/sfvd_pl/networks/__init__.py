@@ -3,7 +3,7 @@
 from sfvd_pl.networks.condition import ScalarEmbedding, WireCondition
 from sfvd_pl.networks.motion import MotionUNet, pack_context
 from sfvd_pl.networks.scene import SceneUNet, UNetConfig
-from sfvd_pl.networks.segmenter import SegmenterConfig, WireSegmenter
+from sfvd_pl.networks.segmenter import SegmenterConfig, WireSegmenter, normalise_frames
 
 __all__ = [
     "MotionUNet",
@@ -13,5 +13,6 @@ __all__ = [
     "UNetConfig",
     "WireCondition",
     "WireSegmenter",
+    "normalise_frames",
     "pack_context",
 ]

@@ -1,4 +1,4 @@
-"""The wire segmenter: a small U-Net on single frames."""
+"""The wire segmenter: a small U-Net on single frames, or on a frame between its neighbours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,19 @@ import torch
 from jaxtyping import Float
 from monai.networks.nets.basic_unet import BasicUNet
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from sfvd_pl.errors import ConfigError
+
+
+def normalise_frames(image: Float[Tensor, "... H W"]) -> Float[Tensor, "... H W"]:
+    """Each frame with mean 0 and standard deviation 1, whatever its units: dose and contrast differ between patients.
+
+    Args:
+        image: Whole frames within their valid extent; windows are cut afterwards.
+    """
+    mean, std = image.mean((-2, -1), keepdim=True), image.std((-2, -1), keepdim=True, correction=0)
+    return (image - mean) / (std + 1e-6)
 
 
 @dataclass(frozen=True)
@@ -21,8 +32,8 @@ class SegmenterConfig:
         dropout: Probability of dropout in every block.
     """
 
-    features: Sequence[int] = (16, 24, 32, 48, 64, 16)
-    unshuffle: int = 2
+    features: Sequence[int] = (16, 16, 32, 64, 128, 16)
+    unshuffle: int = 1
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -37,23 +48,21 @@ class SegmenterConfig:
 
     @property
     def stride(self) -> int:
-        """Height and width of a frame must be multiples of this, and at least twice it.
-
-        Normalisation over one pixel leaves nothing, so the coarsest level needs more.
-        """
+        """The coarsest level has one pixel for so many of a side."""
         return self.unshuffle * 16
 
 
 class WireSegmenter(nn.Module):
-    """One logit a pixel for one-channel frames.
+    """One logit a pixel of the centre one of neighbouring frames.
 
     Args:
         config: Size of the network.
+        frames: How many it sees.
         init_seed: Seed of the initial weights: two segmenters with the same seed start equal, whatever ran
             before.
     """
 
-    def __init__(self, config: SegmenterConfig, init_seed: int = 0) -> None:
+    def __init__(self, config: SegmenterConfig, frames: int = 1, init_seed: int = 0) -> None:
         super().__init__()
         self.config = config
         square = config.unshuffle**2
@@ -63,7 +72,7 @@ class WireSegmenter(nn.Module):
                 nn.PixelUnshuffle(config.unshuffle),
                 BasicUNet(
                     spatial_dims=2,
-                    in_channels=square,
+                    in_channels=square * frames,
                     out_channels=square,
                     features=tuple(config.features),
                     dropout=config.dropout,
@@ -71,20 +80,13 @@ class WireSegmenter(nn.Module):
                 nn.PixelShuffle(config.unshuffle),
             )
 
-    def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """Logits of the wire for standardised frames.
-
-        Raises:
-            ConfigError: The frames don't fit the network's levels.
-        """
-        stride, size = self.config.stride, image.shape[-2:]
-        if any(side % stride or side < 2 * stride for side in size):
-            raise ConfigError(
-                "frame size does not fit the segmenter's levels",
-                key="window",
-                expected=f"height and width multiples of {stride}, at least {2 * stride}",
-                found=f"{size[0]}x{size[1]}",
-                remedy="change the window, or use a smaller unshuffle",
-            )
+    def forward(self, image: Float[Tensor, "B F H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Logits of the wire for normalised frames of any size."""
+        height, width = image.shape[-2:]
+        # Two strides at least: normalisation over the one pixel that the coarsest level would have leaves nothing.
+        missing = [max(-(-side // self.config.stride), 2) * self.config.stride - side for side in (width, height)]
+        if any(missing):
+            mode = "reflect" if max(missing) < min(height, width) else "replicate"  # a mirror shows a side once
+            image = pad(image, (0, missing[0], 0, missing[1]), mode=mode)
         logits: Tensor = self.net(image)
-        return logits
+        return logits[..., :height, :width]

@@ -40,7 +40,7 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.modules.workers import Worker, one_device, this_worker
 from sfvd_pl.modules.writer import GenerationWriter, shards_folder
 from sfvd_pl.pipeline.hashing import file_hash
-from sfvd_pl.pipeline.inference import default_device, predict_frames
+from sfvd_pl.pipeline.inference import default_device, predict_frames, sampling_precision
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class AugmentSettings:
         accelerator: As in Lightning's Trainer.
         devices: Devices of this machine, each worked by a process of its own; further machines and array tasks run
             the same command.
-        precision: As in Lightning's Trainer.
+        precision: As in Lightning's Trainer; ``auto`` draws in bfloat16 where the hardware multiplies in it.
         merge: Put the artifact together when all clips are there; without, ``sfvd data merge`` does.
         lease_seconds: A process that gives no sign of life for so long is taken for dead, and others make its clips.
         logging: Where pictures go beside the disk.
@@ -87,7 +87,7 @@ class AugmentSettings:
     seed: int = 0
     accelerator: str = "auto"
     devices: int | Literal["auto"] = "auto"
-    precision: str = "32-true"
+    precision: str = "auto"
     merge: bool = True
     lease_seconds: float = LEASE_SECONDS
     logging: LoggingConfig = field(default_factory=lambda: LoggingConfig(stage="augment"))
@@ -152,7 +152,7 @@ def real_dice(judge: SegmentationModule, source: Path) -> float:
         masks = batch.wire_mask[:, 0].numpy() > 0.5
         for row, p, m in zip(batch.row.tolist(), probability, masks, strict=True):
             if m.any():
-                scores.setdefault(int(frames.index.clip_of_frame[row]), []).append(dice(p >= 0.5, m))
+                scores.setdefault(int(frames.frames.clip_of_frame[row]), []).append(dice(p >= 0.5, m))
     if not scores:
         raise ConfigError(
             "no validation frame holds a wire, so the second segmenter has nothing to be measured on",
@@ -260,7 +260,7 @@ def _predict(
         return
     trainer = pl.Trainer(
         accelerator=settings.accelerator,
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=sampling_precision() if settings.precision == "auto" else settings.precision,  # type: ignore[arg-type]
         default_root_dir=settings.run_dir,
         logger=False,
         callbacks=[writer, AnswersSignals(), *([make_progress("augment")] if worker.rank == 0 else [])],

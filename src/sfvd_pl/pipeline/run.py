@@ -12,6 +12,7 @@ import yaml
 
 from sfvd_pl.augment.gate import GateConfig
 from sfvd_pl.datasets.index import ClipIndex
+from sfvd_pl.datasets.segmentation import NEEDS
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.pipeline.check import check_step, require_passed
 from sfvd_pl.pipeline.note import note_run
@@ -34,15 +35,6 @@ WITHOUT_EFFECT = {
 """Settings, by section, a change of which makes nothing anew: they say where things are kept, how they are shown and
 how a step's samples are divided."""
 DEFAULT_ARMS = ("real", "paste", "pseudo", "synthetic")
-ARM_INPUTS = {
-    "synthetic": ("synthetic",),
-    "pretrain": ("synthetic",),
-    "all": ("synthetic", "suspects"),
-    "pseudo": ("suspects",),
-    "paste": ("suspects",),
-    "scene": ("scenes",),
-}
-"""Artifacts that an arm learns from, beside the source."""
 
 
 class Pipeline:
@@ -331,7 +323,7 @@ class Pipeline:
     def _arm(self, base: dict[str, Any], arm: str, seed: int) -> Step:
         folder = self._seeded(f"segment/{arm}", seed)
         config = self._training(folder, base, seed=seed)
-        files = {name: getattr(self, name) for name in ARM_INPUTS.get(arm, ())}
+        files = {name: getattr(self, name) for name in NEEDS.get(arm, ())}
         data = {"mix": {"arm": arm}, **{name: str(path) for name, path in files.items()}}
         return self._fit(folder, "segment", merged(config, {"data": data}), {"source": self.source, **files})
 

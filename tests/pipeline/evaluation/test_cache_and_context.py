@@ -108,14 +108,16 @@ def test_clips_come_in_order_from_any_number_of_processes(source: Path) -> None:
     assert list(over_clips(function, clips, processes=2, worth=0.0)) == expected
 
 
-def test_predictions_do_not_depend_on_the_batch(source: Path, models: dict[str, Path]) -> None:
+def test_predictions_do_not_depend_on_the_batch(
+    source: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, clips = load_for_inference(SegmentationModule, models["guide"]), windows(source)
-    whole = [found for _, found in predict_clips(module, clips, batch_size=64)]
+    whole = [found for _, found in predict_clips(module, clips)]
     assert [found.shape for found in whole] == [clip.image.shape for clip in clips]
     for size in (1, 3):
-        for (clip, found), same, one in zip(
-            predict_clips(module, clips, batch_size=size), whole, clips, strict=True
-        ):
+        pixels = size * clips[0].image[0].size
+        monkeypatch.setattr("sfvd_pl.pipeline.inference.BATCH_PIXELS", pixels)
+        for (clip, found), same, one in zip(predict_clips(module, clips), whole, clips, strict=True):
             assert np.array_equal(clip.image, one.image)
             assert np.allclose(found, same, atol=1e-5)
 

@@ -97,11 +97,11 @@ class SourceDataModule(pl.LightningDataModule):
     def _dealt_loader(
         self, dataset: Dataset[Any], batch_size: int, collate: Any, *, measured: bool = True
     ) -> DataLoader[Any]:
-        """Samples to measure on, each by one rank."""
+        """Samples to measure on, each by one rank; those of one size in one batch."""
         trainer = self.trainer
         world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
-        count = len(dataset)  # type: ignore[arg-type]
-        batches = DealtBatches(count, batch_size, rank, world, measured=measured)
+        count, sizes = len(dataset), getattr(dataset, "sizes", None)  # type: ignore[arg-type]
+        batches = DealtBatches(count, batch_size, rank, world, sizes, measured=measured)
         generator = torch.Generator()  # for the reason below
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0, generator=generator)
 

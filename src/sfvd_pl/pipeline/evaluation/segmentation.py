@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance, refuse_seen
-from sfvd_pl.datasets.batch import FrameBatch
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
 from sfvd_pl.modules.checkpoint import load_for_inference
@@ -35,9 +33,15 @@ def scores_of(context: EvaluationContext) -> SegmentationScores:
     return SegmentationScores.of_table(table, Artifact.open(paths[0], Kind.SEGMENTATION), seeds)
 
 
-def probabilities(module: SegmentationModule, dataset: Dataset[FrameBatch], title: str) -> NDArray[np.float16]:
-    """Wire probability of every frame of a dataset, ``N H W``."""
-    return np.concatenate([p.astype(np.float16) for _, p in predict_frames(module, dataset, title=title)])
+def probabilities(module: SegmentationModule, dataset: AnnotatedFrames, title: str) -> NDArray[np.float16]:
+    """Wire probability of every frame of a dataset, ``N H W``; 0 beyond a frame's extent."""
+    found = np.zeros((len(dataset), *dataset.frames.artifact.frame_shape), np.float16)
+    first = 0
+    for _, probability in predict_frames(module, dataset, title=title):
+        count, height, width = probability.shape
+        found[first : first + count, :height, :width] = probability
+        first += count
+    return found
 
 
 def write_segmentation(
@@ -55,13 +59,14 @@ def write_segmentation(
     index = ClipIndex(source, "test", "annotated")
     rows = index.labelled_rows
     clips, first, length = np.unique(index.clip_of_frame[rows], return_index=True, return_counts=True)
-    frames, device = AnnotatedFrames(source, "test"), default_device()
+    device = default_device()
     predictions, patients = [], set(ClipIndex(source, "train").patients)
     for arm, path in checkpoints.items():
         module = load_for_inference(SegmentationModule, path, device)
         learned = set(module.learned_from.get("patients", ()))
         refuse_seen(learned, index.patients, what=f"the segmenter of the arm {arm!r}", file=path)
         patients |= learned
+        frames = AnnotatedFrames(source, "test", frames=module.frames)
         predictions.append(probabilities(module, frames, f"test {arm}"))
     provenance = Provenance(
         seed=seed,
