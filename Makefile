@@ -23,6 +23,14 @@ TEST ?=
 LABELLED ?=
 ## seeds of the segmentation comparison, e.g. "0 1 2"; empty: SEED alone
 SEEDS ?=
+## name of the study (make study); it lies in data/artifacts/STUDY
+STUDY ?= study
+## whom a study holds out, one run each, e.g. "p02 p03,p04" (commas: at once); empty: each patient with labels
+PATIENTS ?=
+## numbers of labelled clips of a study
+LABELS ?= 2 4 8 all
+## what the segmenters of a study learn from beside real, e.g. "paste synthetic"; empty: the preset's
+ARMS ?=
 ## any further settings, e.g. "--scene.trainer.max_steps 100"
 ARGS ?=
 ## Python that the virtual environment is made with, 3.11 or newer
@@ -43,7 +51,7 @@ SETTINGS = --run $(call quote,$(RUN)) --preset $(call quote,$(PRESET)) --seed $(
 	$(if $(SPLIT),--split $(call quote,$(SPLIT))) $(if $(TEST),--test $(call quote,$(TEST))) \
 	$(if $(LABELLED),--labelled $(call quote,$(LABELLED))) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-.PHONY: help install stage1 stage2 augment segment all rollout report test lint types imports check bench clean clean-run
+.PHONY: help install stage1 stage2 augment segment all rollout study report test lint types imports check bench clean clean-run
 
 help:  ## this text
 	@echo "SF-VD, reconstructed: labelled synthetic fluoroscopy for guidewire segmentation."
@@ -78,6 +86,11 @@ all: $(VENV)/.installed  ## the four stages in one go
 
 rollout: $(VENV)/.installed  ## long clips of RUN's models, and what they keep and lose on the way
 	$(SFVD) run rollout $(SETTINGS)
+
+study: $(VENV)/.installed  ## label-efficiency curve: arms over numbers of labelled clips, patients held out in turn
+	exec $(SFVD) study --study $(call quote,$(STUDY)) --preset $(call quote,$(PRESET)) --devices $(call quote,$(DEVICES)) \
+		$(if $(DATA),--data $(call quote,$(DATA))) --labels $(LABELS) $(if $(PATIENTS),--patients $(PATIENTS)) \
+		$(if $(ARMS),--arms $(ARMS)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 report: $(VENV)/.installed  ## measure what RUN has so far and write its report anew; trains nothing
 	$(SFVD) report $(call quote,$(RUN))

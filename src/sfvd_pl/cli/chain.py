@@ -13,7 +13,7 @@ from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic
 from sfvd_pl.pipeline.evaluation.run import evaluate as measure
 from sfvd_pl.pipeline.evaluation.run import metrics_head
 from sfvd_pl.pipeline.evaluation.settings import EvaluateSettings
-from sfvd_pl.pipeline.presets import machine_preset, parse_overrides, stages_folder
+from sfvd_pl.pipeline.presets import chosen_preset, parse_overrides, stages_folder
 from sfvd_pl.pipeline.report.write import write_evaluation
 from sfvd_pl.pipeline.run import Pipeline
 from sfvd_pl.pipeline.settings import STAGES, STEPS, RunSettings
@@ -59,6 +59,16 @@ def evaluate(args: Sequence[str]) -> None:
     print(f"wrote {numbers} and {page}")
 
 
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Add what every run and every study can be told."""
+    parser.add_argument("--root", type=Path, default=Path("data/artifacts"), help="folder of all runs")
+    parser.add_argument("--preset", default="auto", help="auto takes what the machine can do")
+    parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
+    data = "clips of any kind, or a source artifact, which is divided anew; the simulator without it"
+    parser.add_argument("--data", type=Path, default=None, help=data)
+    parser.add_argument("--devices", default="auto", help="number of devices, of each machine")
+
+
 def _run_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sfvd run",
@@ -69,12 +79,8 @@ def _run_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("stage", nargs="+", choices=STAGES, help="stages, in order")
     parser.add_argument("--run", default="default", help="name of the run (default: %(default)s)")
-    parser.add_argument("--root", type=Path, default=Path("data/artifacts"), help="folder of all runs")
-    parser.add_argument("--preset", default="auto", help="auto takes what the machine can do")
-    parser.add_argument("--stages", type=Path, default=None, help="folder of presets")
-    parser.add_argument("--data", type=Path, default=None, help="clips of any kind; the simulator without it")
+    add_shared(parser)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--devices", default="auto", help="number of devices, of each machine")
     parser.add_argument("--nodes", type=_positive, default=1, help="machines that train together, with a launcher")
     parser.add_argument(
         "--launcher",
@@ -106,15 +112,11 @@ def _positive(text: str) -> int:
 def run(args: Sequence[str]) -> None:
     """Run ``sfvd run ARGS``."""
     known, rest = _run_parser().parse_known_args(list(args))
-    preset = known.preset
-    if preset == "auto":
-        preset, why = machine_preset()
-        print(f"preset {preset}, chosen for this machine: {why}")
     pipeline = Pipeline(
         RunSettings(
             name=known.run,
             root=known.root,
-            preset=preset,
+            preset=chosen_preset(known.preset),
             stages=stages_folder(known.stages),
             data=known.data,
             seed=known.seed,

@@ -42,6 +42,7 @@ chain
   evaluate           measure generated clips of any artifact against real ones
   report             write the report of a run anew, or put several runs side by side
   run                a stage or the whole chain with a preset: stage1 stage2 augment segment
+  study              the label-efficiency curve: arms over numbers of labelled clips, patients held out in turn
   wandb              hand Weights & Biases what it lacks of runs that were offline, killed or cut off
 
 options
@@ -99,6 +100,12 @@ def _run(args: Sequence[str]) -> None:
     run(args)
 
 
+def _study(args: Sequence[str]) -> None:
+    from sfvd_pl.cli.study import study
+
+    study(args)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "data": _data,
     "scene": _stage("scene"),
@@ -109,6 +116,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "run": _run,
+    "study": _study,
     "wandb": _wandb,
 }
 

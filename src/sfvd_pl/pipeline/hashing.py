@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 PRESENTATION = (
     "cli", "export/", "report", "metrics/quality", "sources/check", "pipeline/check.py", "pipeline/report",
     "pipeline/note.py", "pipeline/run.py", "pipeline/settings.py", "pipeline/source.py", "pipeline/steps.py",
-    "pipeline/summary.py", "pipeline/presets.py",
+    "pipeline/study.py", "pipeline/summary.py", "pipeline/presets.py",
 )  # fmt: skip
 """Code that decides how things are asked for, judged and shown, not what comes out of a model."""
 

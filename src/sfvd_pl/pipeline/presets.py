@@ -38,6 +38,15 @@ def machine_preset() -> tuple[str, str]:
     return ("workstation" if memory >= WORKSTATION_MEMORY_GIB else "tiny"), facts
 
 
+def chosen_preset(name: str) -> str:
+    """The preset of a name; of ``auto`` this machine's, with a word on why."""
+    if name != "auto":
+        return name
+    preset, why = machine_preset()
+    print(f"preset {preset}, chosen for this machine: {why}")
+    return preset
+
+
 def load_preset(folder: Path, preset: str, name: str) -> dict[str, Any]:
     """One YAML file of a preset.
 

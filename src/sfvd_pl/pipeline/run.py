@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,42 @@ class Pipeline:
                     self.run.perform(step, together=together)
                 if stage == "guides":
                     self._make_room_for_clips()
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms of the comparison, as the command line or the preset names them."""
+        return list(self._config("segment").get("arms") or DEFAULT_ARMS)
+
+    def compare(self, arms: Sequence[str]) -> Path:
+        """Train arms with the run's seed and predict the test clips, without a report.
+
+        Each arm is trained as soon as what it learns from is there; what no arm learns from isn't made.
+
+        Returns:
+            The predictions.
+        """
+        with self.run.locked():
+            note_run(self.run, self.settings.preset, self.settings.seed, self._wandb)
+            for step in self._compared(arms):
+                self.run.perform(step)
+        return step.outputs[0]
+
+    def _compared(self, arms: Sequence[str]) -> Iterator[Step]:
+        base = self._config("segment")
+        base.pop("arms", None)
+        trained = {arm: self._arm(base, arm, self.settings.seed) for arm in arms}
+        waiting, made = list(trained.values()), set[Path]()
+        for stage in (self._stage1, self._stage2, self._augment):
+            for step in stage() if waiting else ():
+                if not waiting:
+                    break
+                yield step
+                made |= {*step.outputs}
+                if step.name != "source":  # nothing learns from clips that the check hasn't passed
+                    ready = [arm for arm in waiting if made.issuperset(arm.inputs.values())]
+                    waiting = [arm for arm in waiting if arm not in ready]
+                    yield from ready
+        yield self._predictions({arm: step.outputs[0] for arm, step in trained.items()}, self.settings.seed)
 
     # -- configuration ---------------------------------------------------------------------------------------
 
@@ -156,11 +192,11 @@ class Pipeline:
 
     def _suspects(self) -> Step:
         """Where the guide suspects a wire in the training clips."""
-        from sfvd_pl.pipeline.suspects import write_suspects
-
         guide, out, seed = self.run.path("guide", "model.ckpt"), self.suspects, self.settings.seed
 
         def action(resume: bool) -> None:
+            from sfvd_pl.pipeline.suspects import write_suspects
+
             write_suspects(out, self.source, guide, seed=seed)
 
         inputs = {"source": self.source, "guide": guide}
@@ -267,8 +303,8 @@ class Pipeline:
         return [Step("augment", deciding(config), paths, [out], action, lambda: synthetic_line(out))]
 
     def _segment(self) -> list[Step]:
-        base = self._config("segment")
-        arms = base.pop("arms", None) or list(DEFAULT_ARMS)
+        base, arms = self._config("segment"), self.arms
+        base.pop("arms", None)
         steps: list[Step] = []
         predictions: list[Path] = []
         # Without labels to test on, the arms are trained all the same.

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.pipeline.presets import merged
 from sfvd_pl.pipeline.settings import RunSettings
@@ -12,7 +13,7 @@ from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 from sfvd_pl.pipeline.summary import clips_line
 from sfvd_pl.sources.patients import read_split
 from sfvd_pl.sources.walk import listed_files
-from sfvd_pl.sources.write import SplitConfig
+from sfvd_pl.sources.write import SplitConfig, divide_anew
 
 
 def split_settings(split: Path | None, test: str | None, labelled: str | None) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _labels(text: str) -> dict[str, Any]:
 
 
 def source_step(run: Run, settings: RunSettings, config: dict[str, Any], out: Path) -> Step:
-    """Simulate the clips, or import the user's.
+    """Simulate the clips, or import the user's; those of a source artifact are divided anew.
 
     Args:
         run: The run.
@@ -73,6 +74,8 @@ def source_step(run: Run, settings: RunSettings, config: dict[str, Any], out: Pa
     if settings.data is not None and "labelled_fraction" not in overrides.get("split", {}):
         own = {"labelled_fraction": 1.0}  # the preset's share is the simulator's, whose clips all have labels
     config = merged(config, {"seed": settings.seed, "split": {**own, **settings.split}})
+    if settings.data is not None and settings.data.suffix == ".h5":
+        return _divided(settings.data, {key: config[key] for key in ("seed", "split")}, overrides, out)
     asked, fingerprint = config, config
     if settings.data is not None:
         asked, fingerprint = _import(config, settings.data, overrides)
@@ -87,6 +90,27 @@ def source_step(run: Run, settings: RunSettings, config: dict[str, Any], out: Pa
         sfvd_command(arguments, isolated=False)
 
     return Step("source", fingerprint, {}, [out], action, lambda: clips_line(out))
+
+
+def _divided(data: Path, config: dict[str, Any], overrides: dict[str, Any], out: Path) -> Step:
+    """The step for clips that are a source artifact already.
+
+    Raises:
+        ConfigError: It isn't there, or settings of another source were given, which would do nothing.
+    """
+    if unused := sorted(overrides.keys() - {"split"}):
+        raise ConfigError(
+            "settings of an import or of the simulator for clips that lie in an artifact",
+            key=f"--source.{unused[0]}",
+            expected="settings of the split, such as --source.split.labelled_fraction 0.5",
+            remedy="leave them out",
+        )
+    _listing(data)
+
+    def action(resume: bool) -> None:
+        divide_anew(Artifact.open(data, Kind.SOURCE), out, split=SplitConfig(**config["split"]), seed=config["seed"])
+
+    return Step("source", config, {"clips": data}, [out], action, lambda: clips_line(out))
 
 
 def _import(config: dict[str, Any], data: Path, overrides: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from sfvd_pl.artifacts import ArtifactWriter, Kind, Provenance
+from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance
 from sfvd_pl.errors import SourceError
 from sfvd_pl.metrics.visibility import clip_visibility
 from sfvd_pl.sources.clip import Clip
@@ -322,6 +322,38 @@ def write_source(
         # who is in it is known only now that the stream has ended
         writer.provenance = replace(provenance, patients=tuple(sorted({clip.patient for clip, _ in settled})))
     return table.summary(settled)
+
+
+def divide_anew(source: Artifact, out: Path, *, split: SplitConfig, seed: int) -> None:
+    """Write the clips of a source artifact as another one, with another split and other labelled clips.
+
+    Args:
+        source: The artifact; a clip with masks has them, whether it was labelled there or not.
+        out: The new one; one that is there is replaced.
+        split: Of its patients.
+        seed: Decides split and labelled clips where ``split`` names none; also recorded.
+
+    Raises:
+        SourceError: As :func:`settle`.
+    """
+    start, names, patients = (source.column(f"clips/{key}") for key in ("start", "name", "patient"))
+    annotated = np.logical_or.reduceat(source.column("frames/annotated"), start)
+    clips = [ClipMeta(str(n), str(p), "", bool(a)) for n, p, a in zip(names, patients, annotated, strict=True)]
+    settled = settle(clips, split, seed)
+    new: dict[str, Any] = {
+        "clips/split": [clip.split for clip, _ in settled],
+        "clips/labelled": np.array([labelled for _, labelled in settled], np.bool_),
+    }
+    recorded = {**source.config, "split": asdict(split)}
+    provenance = Provenance(
+        seed=seed, config=recorded, parents={"clips": source.content_hash}, patients=source.patients
+    )
+    with ArtifactWriter(
+        out, Kind.SOURCE, provenance, intensity_max=source.intensity_max, overwrite=True
+    ) as writer:
+        for key in source.keys:
+            for rows in [new[key]] if key in new else (block for _, block in source.blocks(key)):
+                writer.append(key, rows)
 
 
 def no_masks(path: Path, clips: int) -> SourceError:

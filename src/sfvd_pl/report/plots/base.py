@@ -6,7 +6,7 @@ Blue is real, orange synthetic, grey a control, on every plot.
 import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,8 +95,13 @@ def row_names(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def svg(draw: Callable[[Axes], None], *, width: int | float, height: int | float) -> bytes:
-    """Run ``draw`` on the axes of a figure of its own, without pyplot's global state; inches."""
+def svg(
+    draw: Callable[[Axes], None], *, width: int | float, height: int | float, kind: Literal["svg", "png"] = "svg"
+) -> bytes:
+    """Run ``draw`` on the axes of a figure of its own, without pyplot's global state; inches.
+
+    ``kind`` ``png`` is for a picture that is also to lie beside the page.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -104,5 +109,6 @@ def svg(draw: Callable[[Axes], None], *, width: int | float, height: int | float
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        unsaid = ("Date", "Creator") if kind == "svg" else ("Software",)
+        figure.savefig(buffer, format=kind, dpi=160, metadata=dict.fromkeys(unsaid))
     return buffer.getvalue()

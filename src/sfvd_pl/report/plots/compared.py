@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -99,6 +99,8 @@ def lines_plot(
     zero: bool = False,
     log: bool = False,
     size: tuple[float, float] = (4.9, 3.3),
+    ticks: Sequence[str] = (),
+    kind: Literal["svg", "png"] = "svg",
 ) -> bytes:
     """Curves over one another.
 
@@ -111,6 +113,8 @@ def lines_plot(
         zero: Whether to draw a line at 0.
         log: Whether the upright axis is logarithmic.
         size: Width and height, inches.
+        ticks: What stands below 0, 1, 2, ... of the level axis; numbers without it.
+        kind: Of picture.
     """
 
     def draw(axes: Axes) -> None:
@@ -130,6 +134,8 @@ def lines_plot(
             axes.set_yscale("log")
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.set_ylim(bottom=floor, top=ceiling)
+        if ticks:
+            axes.set_xticks(range(len(ticks)), ticks, parse_math=False)
         handles, names = axes.get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))  # repetitions of one training share a name
         if len(unique) > 1:
@@ -140,7 +146,7 @@ def lines_plot(
             for text in legend.get_texts():
                 text.set_parse_math(False)
 
-    return svg(draw, width=size[0], height=size[1])
+    return svg(draw, width=size[0], height=size[1], kind=kind)
 
 
 def sets_plot(rows: Sequence[Mapping[str, Any]], measure: str, label: str) -> bytes:
