@@ -11,7 +11,6 @@ from generation import generation_batch
 from scipy.ndimage import distance_transform_edt
 from toy import (
     FRAMES,
-    SAMPLER,
     WINDOW,
     awaken,
     motion_module,

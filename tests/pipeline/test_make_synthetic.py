@@ -26,7 +26,6 @@ from sfvd_pl.modules.workers import Worker
 from sfvd_pl.modules.writer import shards_folder
 from sfvd_pl.pipeline.augment import AugmentSettings, make_synthetic, real_dice
 
-
 Settings = Callable[..., AugmentSettings]
 OPEN = GateConfig(attenuation_cnr=-1e9, drawn_share=0.0, dice_ratio=0.0)
 """Untrained models draw nothing."""
