@@ -108,7 +108,7 @@ def test_fit_yaml_parses_and_makes_what_it_says(preset: str, step: str, tmp_path
     if step == "motion":
         assert (cli.model.block, cli.model.history.frames) == (cli.datamodule.block, cli.datamodule.history)
     if step in SEGMENTERS:
-        assert cli.model.window == cli.datamodule.window
+        assert cli.model.frames == cli.datamodule.frames
 
 
 @pytest.mark.parametrize("preset", PRESETS)
