@@ -9,11 +9,10 @@ from sfvd_pl.augment.dial import (
     MOST_CONTRAST,
     attenuation,
     attenuation_cnr,
-    clip_median,
     contrast_for,
     drawn_share,
 )
-from sfvd_pl.metrics.visibility import clip_visibility
+from sfvd_pl.metrics.visibility import clip_median, clip_visibility
 
 Clip = tuple[np.ndarray, np.ndarray, np.ndarray]
 

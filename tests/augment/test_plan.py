@@ -10,6 +10,7 @@ from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.augment.plan import LEAST_VISIBILITY, Plan, PlanConfig, PlannedClip
 from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS
 from sfvd_pl.errors import ConfigError, SourceError
+from sfvd_pl.metrics.visibility import clip_median, clip_visibility
 
 
 def _plan(source: Path, suspects: Path, seed: int = 0, **config: Any) -> Plan:
@@ -102,14 +103,24 @@ def test_what_the_source_says_to_ignore_is_ignored(source: Path, tmp_path: Path)
 
 
 def test_the_request_spans_half_the_faintest_to_twice_the_plainest_wire(source: Path, suspects: Path) -> None:
-    plan, artifact = _plan(source, suspects, num_clips=200), Artifact.open(source, Kind.SOURCE)
+    plan, artifact = _plan(source, suspects, num_clips=60, anchored=0.0), Artifact.open(source, Kind.SOURCE)
     use = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
     seen = artifact.column("frames/visibility")[np.repeat(use, artifact.column("clips/length"))]
     low, high = max(LEAST_VISIBILITY, 0.5 * seen.min()), 2 * seen.max()
     assert plan.visibility_range == pytest.approx((low, high))
-    asked = np.log([plan.clip(i).visibility for i in range(0, 200, 4)])
+    asked = np.log([clip.visibility for clip in _clips(plan)])
     assert np.log(low) <= asked.min() and asked.max() <= np.log(high)
-    assert np.histogram(asked, bins=3, range=(np.log(low), np.log(high)))[0].min() > 6, "evenly on a log scale"
+    assert np.histogram(asked, bins=3, range=(np.log(low), np.log(high)))[0].min() > 8, "evenly on a log scale"
+
+
+def test_a_background_that_is_dark_along_the_wire_is_asked_for_more(source: Path, suspects: Path) -> None:
+    more = 0
+    plan = _plan(source, suspects, least_gain=0.5)
+    for clip in _clips(plan):
+        without = clip_median(clip_visibility(clip.frames, clip.wire_mask, ignore=clip.ignore))
+        assert clip.visibility >= max(plan.visibility_range[0], without + 0.5) - 1e-6
+        more += without + 0.5 > plan.visibility_range[0]
+    assert more
 
 
 @pytest.mark.parametrize(("anchored", "low", "high"), [(0.0, 0, 0), (0.5, 5, 19), (1.0, 24, 24)])
@@ -150,7 +161,8 @@ def test_a_source_that_can_not_be_planned_for_is_refused(source: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("num_clips", 0), ("anchored", 1.5), ("vessel_share", -0.1), ("labelled_share", 2), ("hard_share", -1)]
+    ("key", "value"),
+    [("num_clips", 0), ("anchored", 1.5), ("vessel_share", -0.1), ("labelled_share", 2), ("hard_share", -1)],
 )
 def test_counts_and_shares_are_checked(key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=key):

@@ -16,6 +16,8 @@ def mask_patients(artifact: Artifact, among: Iterable[str]) -> set[str]:
 
     A clip is named ``<patient>/<run>``, and ``clips/mask_source`` names the clip that a sequence is from.
     """
+    if "clips/mask_origin" not in artifact.keys:
+        return set()
     columns = (artifact.column("clips/mask_origin"), artifact.column("clips/mask_source"))
     clips = {str(source) for origin, source in zip(*columns, strict=True) if origin != "simulated"}
     return {patient for patient in among if any(clip.startswith(f"{patient}/") for clip in clips)}
