@@ -7,7 +7,6 @@ from toy import STAGES, rewritten
 from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.quality.findings import CODES
 from sfvd_pl.pipeline.check import as_config, check_settings, check_step, require_passed
-from sfvd_pl.pipeline.hashing import PACKAGE, PRESENTATION
 from sfvd_pl.pipeline.run import Pipeline
 from sfvd_pl.pipeline.settings import RunSettings
 from sfvd_pl.pipeline.steps import Run
@@ -36,18 +35,6 @@ def test_what_training_needs_is_filled_in() -> None:
 def test_a_wrong_setting_is_named_before_anything_is_made(given: dict[str, Any], named: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=named):
         check_step(Run(tmp_path / "run", "run"), tmp_path / "source.h5", given, {})
-
-
-def test_a_change_of_the_check_trains_nothing_anew(tmp_path: Path) -> None:
-    """Its files are presentation to every step but those that present, and it is one of these."""
-    names = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
-    own = [name for name in names if "/check" in name or "quality/" in name]
-    for other in ("modules/checkpoint.py", "modules/checkpoints.py", "metrics/schema/checks.py"):
-        own.remove(other)
-    assert len(own) > 10
-    assert [name for name in own if not name.startswith(PRESENTATION)] == []
-    step = check_step(Run(tmp_path, "x"), tmp_path / "source.h5", {}, {})
-    assert step.presents
 
 
 def test_no_later_stage_goes_around_the_check(source: Path, tmp_path: Path) -> None:

@@ -169,12 +169,14 @@ def test_a_change_in_the_middle_starts_anew_instead_of_resuming(run: Run) -> Non
     assert run.path("copy.previous-1", "out.shards").is_dir()
 
 
-def test_a_change_of_code_is_a_change(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_package_is_said_and_makes_nothing_anew(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     work = Work(run)
     run.perform(work.step())
-    monkeypatch.setattr("sfvd_pl.pipeline.steps.code_hash", lambda *, presentation: "another")
-    assert run.perform(work.step())
-    assert run.path("copy.previous-1").is_dir()
+    monkeypatch.setattr("sfvd_pl.pipeline.steps.__version__", "99")
+    assert not run.perform(work.step())
+    assert "made by version" in capsys.readouterr().out
 
 
 def test_steps_in_a_folder_of_folders_are_set_aside_beside_themselves(run: Run) -> None:

@@ -39,7 +39,7 @@ def check_step(run: Run, source: Path, given: dict[str, Any], training: dict[str
     def action(resume: bool) -> None:
         run_check(source, folder, config)
 
-    return Step("check", config, {"source": source}, [page, data], action, made, presents=True)
+    return Step("check", config, {"source": source}, [page, data], action, made)
 
 
 def require_passed(run: Run, source: Path) -> None:

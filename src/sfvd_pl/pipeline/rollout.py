@@ -88,6 +88,4 @@ def measure_step(run: Run, source: Path, motions: Path, preset: str, seed: int) 
     outputs = [folder / "index.html", folder / "metrics.json"]
     inputs = {"source": source, "long clips": motions}
     config = {"sections": SECTIONS, "seed": seed, "preset": preset}
-    return Step(
-        "rollout/report", config, inputs, outputs, action, lambda: f"wrote {outputs[0]}", presents=True
-    )
+    return Step("rollout/report", config, inputs, outputs, action, lambda: f"wrote {outputs[0]}")

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfvd_pl import signals
+from sfvd_pl import __version__, signals
 from sfvd_pl.artifacts import Artifact, canonical_json, partial_path, process_started, require_whole
 from sfvd_pl.errors import ArtifactError, ConfigError, SfvdError
-from sfvd_pl.pipeline.hashing import code_hash, file_hash
+from sfvd_pl.pipeline.hashing import file_hash
 
 STATE_FILE = "step.json"
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -37,7 +37,6 @@ class Step:
         outputs: Files that it writes.
         action: Does it; called with whether it goes on with an earlier attempt.
         made: Says in one line what was made.
-        presents: Whether the step shows results, so that a change of the presenting code is one of the step.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Step:
     outputs: list[Path]
     action: Callable[[bool], None]
     made: Callable[[], str] = field(default=lambda: "done")
-    presents: bool = False
 
     def fingerprint(self, folder: Path) -> dict[str, str]:
         """Digests of all that decides the result, by part.
@@ -56,7 +54,6 @@ class Step:
         """
         parts = {f"input {name}": file_hash(path) for name, path in sorted(self.inputs.items())}
         parts["configuration"] = hashlib.sha256(canonical_json(_without(self.config, folder)).encode()).hexdigest()
-        parts["code"] = code_hash(presentation=self.presents)
         return parts
 
 
@@ -167,7 +164,9 @@ class Run:
         same = before.get("fingerprint") == parts
         if not again and same and before.get("status") == "done" and all(path.exists() for path in step.outputs):
             _refuse_changed(step, before)
-            say(f"{step.name}: nothing to do (inputs, configuration and code unchanged) - {before.get('made', '')}")
+            version = before.get("version")
+            by = "" if version in (None, __version__) else f", made by version {version}"
+            say(f"{step.name}: nothing to do (inputs and configuration unchanged{by}) - {before.get('made', '')}")
             return False
         resume = same and before.get("status") == "running"
         if before and not same and not again:
@@ -180,7 +179,7 @@ class Run:
                 )
             self._set_aside(step, before, parts)
         spent = float(before.get("seconds", 0.0)) if resume else 0.0
-        state: dict[str, Any] = {"fingerprint": parts, "status": "running", "seconds": spent}
+        state: dict[str, Any] = {"fingerprint": parts, "version": __version__, "status": "running", "seconds": spent}
         self._save_state(step, state)
         say(f"{step.name}: " + ("going on where it stopped" if resume else "starting"))
         begun = time.monotonic()

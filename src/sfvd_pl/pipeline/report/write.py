@@ -126,7 +126,6 @@ def report_step(run: Run, facts: RunFacts) -> Step:
         [folder / "index.html", folder / "metrics.json"],
         action,
         lambda: f"wrote {folder / 'index.html'}",
-        presents=True,
     )
 
 
