@@ -33,17 +33,19 @@ def _group(
     title: Callable[[MeasuredClip, int], str],
     predicted: Callable[[ClipSet], list[NDArray[np.bool_]]] | None = None,
 ) -> MediaClips | None:
-    """Some clips of a set, cut to the length of the shortest and to one size."""
-    chosen = [clips[number] for number in numbers]
-    chosen = [clip for clip in chosen if clip.image.shape[1:] == chosen[0].image.shape[1:]]
-    if not chosen:
+    """Some clips of a set, of the first one's size, cut to the length of the shortest."""
+    by_number = {number: clips[number] for number in numbers}
+    size = next((clip.image.shape[1:] for clip in by_number.values()), None)
+    by_number = {number: clip for number, clip in by_number.items() if clip.image.shape[1:] == size}
+    if not by_number:
         return None
+    chosen = list(by_number.values())
     length = min(len(clip.image) for clip in chosen)
-    found = None if predicted is None else predicted(Subset(clips, tuple(numbers)))
+    found = None if predicted is None else predicted(Subset(clips, tuple(by_number)))
     return MediaClips(
         to_byte(np.stack([clip.image[:length] for clip in chosen]), clips.intensity_max),
         np.stack([clip.wire_mask[:length] for clip in chosen]),
-        tuple(title(clip, number) for clip, number in zip(chosen, numbers, strict=True)),
+        tuple(title(clip, number) for number, clip in by_number.items()),
         predicted=None if found is None else np.stack([mask[:length] for mask in found]),
     )
 
