@@ -216,7 +216,8 @@ def test_the_second_segmenter_is_measured_on_real_validation_clips(models: dict[
         clip = int(frames.index.clip_of_frame[int(batch.row[0])])
         scores.setdefault(clip, []).append(dice(found, batch.wire_mask[0, 0].numpy() > 0))
     assert len(scores) == 2
-    assert real_dice(judge, source) == pytest.approx(np.median([np.mean(each) for each in scores.values()]), abs=1e-5)
+    expected = np.median([np.mean(each) for each in scores.values()])
+    assert real_dice(judge, source) == pytest.approx(expected, abs=1e-5)
 
 
 def _refused(settings: AugmentSettings, error: type[SfvdError], match: str) -> None:
