@@ -229,7 +229,8 @@ class WindowClips(ClipSet):
             masks = self.index.wire_mask(clip, offsets)
             place = None
             if size:
-                place = choose_window(rng, size, *masks.shape[1:], masks, wire_probability=1.0, augment=False)
+                height, width = masks.shape[1:]
+                place = choose_window(rng, size, height, width, masks, wire_probability=1.0, augment=False)
             area = _part(masks, place).reshape(frames, -1).sum(1)
             if not with_wire or (known.any() and bool((area[known] >= MIN_WIRE_PIXELS).all())):
                 return _Cut(clip, first, frames, place)
