@@ -71,6 +71,7 @@ class ReportMedia:
         originals: What each of them is most like, in the same order.
         curves: Numbers that the trainings logged.
         made: When and where the page was made, in words.
+        studies: Names of the label-efficiency studies that lie beside the run.
     """
 
     real: MediaClips | None = None
@@ -81,3 +82,4 @@ class ReportMedia:
     originals: MediaClips | None = None
     curves: tuple[Curve, ...] = ()
     made: str = ""
+    studies: tuple[str, ...] = ()

@@ -10,6 +10,9 @@ _TOP = (
 <p class="meta">A reconstruction, chosen by this project, of SF-VD (label-efficient augmentation with video diffusion
 for guidewire segmentation). Preset {{ metrics.preset }}, seed {{ metrics.seed }}{% if made %}; {{ made }}{% endif
 %}.</p>
+{% for study in studies %}
+<p class="meta">How many labels it takes: the study <a href="../../{{ study }}/report/index.html">{{ study }}</a>.</p>
+{% endfor %}
 </header>
 """
     + BAR
