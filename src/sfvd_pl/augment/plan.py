@@ -222,7 +222,7 @@ class Plan:
         offsets = np.arange(start, start + config.frames)
         known_wire, unknown = index.wire_mask(clip, offsets), self._unknown(clip, offsets)
         image = index.image(clip, offsets)
-        mask, origin, mask_source = self._course(rng, image, known_wire | unknown, known_wire.shape)
+        mask, origin, mask_source = self._course(rng, image, known_wire, known_wire.shape)
         ignore = unknown & (1 - (mask | known_wire))
         without = clip_median(clip_visibility(image, mask, ignore=ignore))
         return PlannedClip(
