@@ -28,7 +28,6 @@ from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.networks import WireCondition
-from sfvd_pl.networks.condition import CONDITION_CHANNELS
 from sfvd_pl.networks.motion import CONTEXT_CHANNELS
 from sfvd_pl.pipeline.augment import AugmentSettings
 from sfvd_pl.pipeline.presets import load_preset, machine_preset, merged
@@ -78,12 +77,12 @@ def random_clips(samples: int, frames: int, side: int) -> ClipBatch:
         image=normal(1, frames, side, side).mul(0.1).add(0.5).clamp(0, 1),
         wire_mask=mask,
         nearness=mask,
-        label_known=torch.ones(samples, frames, dtype=torch.bool),
-        visibility=torch.full((samples, frames), 2.0),
+        known=torch.ones_like(mask),
+        region=torch.ones_like(mask),
         noise=normal(1, frames, side, side),
         shared_noise=normal(1, side, side),
         context_noise=normal(1, frames, side, side),
-        uniforms=torch.rand(samples, 3, generator=generator),
+        uniforms=torch.rand(samples, 2, generator=generator),
         sample_id=torch.arange(samples),
     )
 
@@ -141,7 +140,7 @@ def test_data_and_augment_yaml_parse(preset: str, tmp_path: Path) -> None:
     augment = ArgumentParser()
     augment.add_argument("--config", action="config")
     augment.add_class_arguments(AugmentSettings, None)
-    paths = ("source", "scenes", "scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt", "out", "run_dir")
+    paths = ("source", "suspects", "scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt", "out", "run_dir")
     given = [part for key in paths for part in (f"--{key}", "x")]
     settings = augment.instantiate_classes(
         augment.parse_args(["--config", str(folder / "augment.yaml"), *given])
@@ -172,8 +171,7 @@ def test_networks_take_frames_of_the_preset(preset: str, tmp_path: Path) -> None
 
     def condition(frames: int) -> WireCondition:
         masks = torch.zeros(2, 1, frames, side, side, device=meta)
-        known = torch.ones(2, frames, dtype=torch.bool, device=meta)
-        return WireCondition.build(masks, masks, known, torch.zeros(2, frames, device=meta))
+        return WireCondition.fresh(masks, masks)
 
     drawn = scene.model.network.to(meta)(torch.zeros(2, 1, side, side, device=meta), times, condition(1))
     assert drawn.shape == (2, 1, side, side)
@@ -457,10 +455,10 @@ def test_forbidden_imports_would_be_found(name: str, code: str) -> None:
 
 def test_shapes_are_checked_while_tests_run() -> None:
     """The import hook is at work: axes of two arguments that should agree don't."""
-    channels = torch.zeros(1, CONDITION_CHANNELS, 2, 8, 8)
-    WireCondition(channels, torch.zeros(1, 2))
+    mask = torch.zeros(1, 1, 2, 8, 8)
+    WireCondition.fresh(mask, mask)
     with pytest.raises(TypeCheckError):
-        WireCondition(channels, torch.zeros(1, 3))
+        WireCondition.fresh(mask, mask[:, :, :1])
 
 
 def test_every_package_folder_is_a_package() -> None:

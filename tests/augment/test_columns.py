@@ -33,7 +33,7 @@ def test_identity_columns_say_what_was_asked(source: Path) -> None:
     assert list(columns["clips/sample_id"]) == IDS
     assert list(columns["clips/sample_seed"]) == [sample_seed(6, i, "sequence") for i in IDS]
     assert list(columns["clips/length"]) == [FRAMES] * 2
-    assert np.isnan(np.asarray(columns["clips/requested_visibility"])).all(), "nothing is asked of a fresh clip's models"
+    assert np.isnan(np.asarray(columns["clips/requested_visibility"])).all(), "nothing is asked of the models"
     assert list(columns["clips/height"]) == list(columns["clips/width"]) == [WINDOW] * 2
     assert columns["clips/mask_origin"] == batch.origin
     assert columns["clips/mask_source"] == batch.mask_source
@@ -79,7 +79,8 @@ def test_an_anchored_clip_says_what_it_shows_and_is_padded_to_the_artifact_s_fra
         image, ignore = np.asarray(columns["frames/image"]), np.asarray(columns["frames/ignore"])
         assert image.shape == ignore.shape == (FRAMES, 48, 48)
         assert np.array_equal(image[:, :size, :size], pixels)
-        assert (image[:, size:] == image[:, size - 1 : size]).all() and (image[..., size:] == image[..., size - 1 : size]).all()
+        assert (image[:, size:] == image[:, size - 1 : size]).all()
+        assert (image[..., size:] == image[..., size - 1 : size]).all()
         assert np.array_equal(ignore[:, :size, :size], clip.ignore)
         assert ignore[:, size:].all() and ignore[..., size:].all()
         assert np.array_equal(np.asarray(columns["frames/wire_mask"])[:, :size, :size], clip.label)
@@ -89,7 +90,8 @@ def test_an_anchored_clip_says_what_it_shows_and_is_padded_to_the_artifact_s_fra
         assert columns["clips/background_patient"] == [clip.background_patient]
         assert columns["clips/background_start"] == [clip.background_start]
         assert columns["clips/requested_visibility"] == pytest.approx([clip.visibility])
-        by_frame = [wire_visibility(p, w, ignore=i) for p, w, i in zip(pixels, clip.wire_mask, clip.ignore, strict=True)]
+        frames = zip(pixels, clip.wire_mask, clip.ignore, strict=True)
+        by_frame = [wire_visibility(p, w, ignore=i) for p, w, i in frames]
         assert columns["clips/measured_visibility"] == pytest.approx([np.nanmedian(by_frame)], abs=1e-5)
         assert columns["clips/contrast"] == [1.5] and columns["clips/attenuation_cnr"] == pytest.approx([0.7])
         assert columns["clips/reject_reason"] == ["because"] and not np.asarray(columns["clips/accepted"]).any()

@@ -46,12 +46,12 @@ def random_clips(size: int, frames: int, window: int) -> ClipBatch:
         image=torch.rand(shape),
         wire_mask=(torch.rand(shape) > 0.98).float(),
         nearness=torch.rand(shape),
-        label_known=torch.ones(size, frames, dtype=torch.bool),
-        visibility=4 * torch.rand(size, frames),
+        known=torch.ones(shape),
+        region=torch.ones(shape),
         noise=torch.randn(shape),
         shared_noise=torch.randn(size, 1, window, window),
         context_noise=torch.randn(shape),
-        uniforms=torch.rand(size, 3),
+        uniforms=torch.rand(size, 2),
         sample_id=torch.arange(size),
     )
 

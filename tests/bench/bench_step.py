@@ -38,12 +38,12 @@ def random_batch(size: int, window: int) -> ClipBatch:
         image=torch.rand(shape),
         wire_mask=(torch.rand(shape) > 0.98).float(),
         nearness=torch.rand(shape),
-        label_known=torch.ones(size, 1, dtype=torch.bool),
-        visibility=torch.rand(size, 1) * 4,
+        known=torch.ones(shape),
+        region=torch.ones(shape),
         noise=torch.randn(shape),
         shared_noise=torch.randn(size, 1, window, window),
         context_noise=torch.randn(shape),
-        uniforms=torch.rand(size, 3),
+        uniforms=torch.rand(size, 2),
         sample_id=torch.arange(size),
     )
 

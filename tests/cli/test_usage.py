@@ -58,7 +58,7 @@ def test_print_config_shows_everything_and_can_be_read_back(
 
 
 def test_print_config_of_augment(sfvd: Sfvd) -> None:
-    paths = ("source", "scenes", "scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt", "out", "run_dir")
+    paths = ("source", "suspects", "scene_ckpt", "motion_ckpt", "guide_ckpt", "gate_ckpt", "out", "run_dir")
     done = sfvd(
         "augment", "--config", STAGES / "toy" / "augment.yaml", *(f"--{p}={p}" for p in paths), "--print_config"
     )

@@ -27,14 +27,20 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from generation import write_toy_scenes
-from toy import motion_module, save_model, scene_module, segmentation_module, write_toy_source
+from toy import (
+    FRAMES,
+    motion_module,
+    save_model,
+    scene_module,
+    segmentation_module,
+    write_suspects,
+    write_toy_source,
+)
 
 from sfvd_pl.artifacts import Artifact, Kind, SharedWork, verify
 from sfvd_pl.augment.gate import GateConfig
 from sfvd_pl.augment.plan import PlanConfig
 from sfvd_pl.cli.main import hush
-from sfvd_pl.modules.generation import GuideConfig
 from sfvd_pl.modules.logging import LoggingConfig
 from sfvd_pl.modules.workers import Worker
 from sfvd_pl.modules.writer import shards_folder
@@ -47,9 +53,9 @@ LEASE_SECONDS = 3.0
 def write_toys(folder: Path) -> None:
     """What the toy run is made from."""
     source = write_toy_source(folder / "source.h5")
-    write_toy_scenes(folder / "scenes.h5", source)
+    write_suspects(folder / "suspects.h5", source)
     scene = save_model(scene_module(seed=4), folder / "scene.ckpt", source)
-    save_model(motion_module(scene_ckpt=scene, block=3), folder / "motion.ckpt", source)
+    save_model(motion_module(scene_ckpt=scene, block=4), folder / "motion.ckpt", source)
     save_model(segmentation_module(seed=1), folder / "guide.ckpt", source)
     save_model(segmentation_module(seed=2), folder / "gate.ckpt", source)
 
@@ -59,14 +65,13 @@ def toy_settings(folder: Path, clips: int, batch: int) -> AugmentSettings:
     files = {f"{role}_ckpt": folder / f"{role}.ckpt" for role in ("scene", "motion", "guide", "gate")}
     return AugmentSettings(
         source=folder / "source.h5",
-        scenes=folder / "scenes.h5",
+        suspects=folder / "suspects.h5",
         **files,
         out=folder / "broken.h5",
         run_dir=folder / "run",
-        plan=PlanConfig(num_clips=clips, reuse_scenes=0.5),
-        gate=GateConfig(0.0, None),
-        guide=GuideConfig(interval=(0.99, 1.0)),  # the guide and the simulator take most of the time, and
-        simulated_share=0.0,  # nothing here depends on them
+        # The simulator would take most of the time, and nothing here depends on it.
+        plan=PlanConfig(num_clips=clips, frames=FRAMES, vessel_share=0.0, labelled_share=1.0),
+        gate=GateConfig(attenuation_cnr=-1e9, drawn_share=0.0, dice_ratio=0.0),
         batch_size=batch,
         accelerator="cpu",
         devices=1,
@@ -227,7 +232,7 @@ class Run:
 
 def check(settings: AugmentSettings, reference: Path | None) -> list[str]:
     """What is wrong with the artifact."""
-    problems = verify(settings.out, parents={"source": settings.source, "scenes": settings.scenes})
+    problems = verify(settings.out, parents={"source": settings.source, "suspects": settings.suspects})
     made = Artifact.open(settings.out, Kind.SYNTHETIC)
     ids = made.column("clips/sample_id").tolist()
     if len(ids) != settings.plan.num_clips or len(set(ids)) != len(ids):

@@ -9,7 +9,8 @@ from sfvd_pl.networks import ScalarEmbedding, WireCondition
 
 def _parts(batch: int = 3, frames: int = 2) -> tuple[torch.Tensor, ...]:
     """Wire mask, nearness, known, x0, region."""
-    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, 8, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    mask, nearness, known, x0, region = torch.rand(5, batch, 1, frames, 8, 8, generator=generator)
     return (mask < 0.3).float(), nearness, (known < 0.7).float(), 3 * x0 - 1, (region < 0.4).float()
 
 

@@ -175,7 +175,8 @@ def test_without_merging_the_shards_are_left(settings: Settings) -> None:
     assert not asked.out.exists()
     out = merge_shards(shards_folder(asked.out))
     assert out == asked.out
-    assert Artifact.open(out).content_hash == Artifact.open(make_synthetic(settings("whole", plan=plan(2)))).content_hash
+    whole = make_synthetic(settings("whole", plan=plan(2)))
+    assert Artifact.open(out).content_hash == Artifact.open(whole).content_hash
 
 
 def test_the_artifact_holds_what_was_planned(settings: Settings, source: Path, suspects: Path) -> None:
@@ -215,7 +216,8 @@ def test_the_second_segmenter_is_measured_on_real_validation_clips(models: dict[
         clip = int(frames.index.clip_of_frame[int(batch.row[0])])
         scores.setdefault(clip, []).append(dice(found, batch.wire_mask[0, 0].numpy() > 0))
     assert len(scores) == 2
-    assert real_dice(judge, source) == pytest.approx(np.median([np.mean(each) for each in scores.values()]), abs=1e-5)
+    expected = np.median([np.mean(each) for each in scores.values()])
+    assert real_dice(judge, source) == pytest.approx(expected, abs=1e-5)
 
 
 def _refused(settings: AugmentSettings, error: type[SfvdError], match: str) -> None:

@@ -54,13 +54,13 @@ def test_overrides_by_step() -> None:
     arguments = [
         "--scene.trainer.max_steps", "5",
         "--scene.model.network.block_out_channels=[8, 16]",
-        "--augment.gate.visibility_quantile", "null",
+        "--augment.gate_ckpt", "null",
         "--augment.gate.dice_ratio", "-0.5",
         "--source.phantom.view_mm=[1, 2]",
     ]  # fmt: skip
     assert parse_overrides(arguments, KNOWN) == {
         "scene": {"trainer": {"max_steps": 5}, "model": {"network": {"block_out_channels": [8, 16]}}},
-        "augment": {"gate": {"visibility_quantile": None, "dice_ratio": -0.5}},
+        "augment": {"gate_ckpt": None, "gate": {"dice_ratio": -0.5}},
         "source": {"phantom": {"view_mm": [1, 2]}},
     }
 

@@ -14,6 +14,12 @@ from sfvd_pl.pipeline.settings import RunSettings
 from sfvd_pl.pipeline.steps import Step
 
 
+@pytest.fixture(autouse=True)
+def labels_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a second segmenter: there is no source to count them in."""
+    monkeypatch.setattr(Pipeline, "_has_second_segmenter", True)
+
+
 def _pipeline(root: Path, **settings: Any) -> Pipeline:
     return Pipeline(RunSettings("r", root, "toy", STAGES, **settings))
 
@@ -30,7 +36,7 @@ def test_the_launcher_starts_trainings_and_generation_alike(
     tmp_path: Path, commands: list[tuple[list[str], dict[str, Any]]]
 ) -> None:
     pipeline = _pipeline(tmp_path, devices="4", nodes=2, launcher=("srun", "--wait=60"))
-    _, _, fit, predict = pipeline._stage1()
+    *_, fit, predict = pipeline._stage1()
     (clips,) = pipeline._clips()
     for step in (fit, predict, clips):
         step.action(True)
@@ -46,13 +52,13 @@ def test_the_launcher_starts_trainings_and_generation_alike(
 def test_one_device_needs_no_process_of_its_own(
     tmp_path: Path, commands: list[tuple[list[str], dict[str, Any]]]
 ) -> None:
-    _pipeline(tmp_path, devices="1")._stage1()[2].action(False)
+    _pipeline(tmp_path, devices="1")._stage1()[-2].action(False)
     assert not commands[0][1]["isolated"]
 
 
 def _training(root: Path, devices: str, nodes: int = 1, **scene: Any) -> dict[str, Any]:
     pipeline = _pipeline(root, devices=devices, nodes=nodes, overrides={"scene": scene})
-    return pipeline._stage1()[2].config
+    return pipeline._stage1()[-2].config
 
 
 def test_the_same_samples_a_step_on_other_devices_is_the_same_training(tmp_path: Path) -> None:
@@ -97,13 +103,13 @@ def _configuration(step: Step, folder: Path) -> str:
 def test_how_many_devices_generate_changes_nothing(tmp_path: Path) -> None:
     few, many = (_pipeline(tmp_path, devices=devices) for devices in ("1", "4"))
     assert few._clips()[0].config == many._clips()[0].config
-    assert few._stage1()[3].config == many._stage1()[3].config
+    assert few._stage1()[-1].config == many._stage1()[-1].config
 
 
 def test_augment_is_guides_and_clips(tmp_path: Path) -> None:
     pipeline = _pipeline(tmp_path)
     names = [step.name for step in pipeline._augment()]
-    assert names == [step.name for step in [*pipeline._guides(), *pipeline._clips()]] == ["guide", "gate", "augment"]
+    assert names == [step.name for step in [*pipeline._guides(), *pipeline._clips()]] == ["gate", "augment"]
 
 
 def test_only_clips_may_be_made_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,12 @@ class ClipGenerator(pl.LightningModule):
         self.plan = plan
         self.intensity_max = intensity_max
 
+    def transfer_batch_to_device(
+        self, batch: list[PlannedClip], device: torch.device, dataloader_idx: int
+    ) -> list[PlannedClip]:
+        """A plan stays where it is; what the networks need of it is moved as it is cut."""
+        return batch
+
     def predict_step(self, batch: list[PlannedClip], batch_idx: int) -> Columns:
         """Clips with the gate's verdict, as columns of the synthetic artifact."""
         parts = [anchored_columns(clip, self.make(clip), self.plan, self.intensity_max) for clip in batch]

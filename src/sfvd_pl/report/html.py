@@ -50,6 +50,7 @@ def render(metrics: Mapping[str, Any], media: ReportMedia) -> str:
         metrics=facts,
         made=media.made,
         studies=media.studies,
+        notes=summary.notes(facts),
         verdicts=summary.verdicts(facts),
         cautions=summary.cautions(facts),
         left_out=[(name.replace("_", " "), why) for name, why in facts["not_measured"].items()],

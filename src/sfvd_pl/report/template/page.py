@@ -24,6 +24,13 @@ for guidewire segmentation). Preset {{ metrics.preset }}, seed {{ metrics.seed }
 SUMMARY = """
 <section aria-labelledby="summary">
 <h2 id="summary">In a minute</h2>
+{% if notes %}
+<div class="caution">
+{% for note in notes %}
+<p>{{ note }}</p>
+{% endfor %}
+</div>
+{% endif %}
 <div class="verdicts">
 {% for verdict in verdicts %}
 <div class="verdict-card {{ verdict.answer }}">
