@@ -288,7 +288,7 @@ class Search:
                 room = np.maximum(np.array(drawn.shape[1:]) - self.window, 0)
                 top, left = np.clip(middle.round() - self.window // 2, 0, room).astype(int)
                 part = Window(int(top), int(left), self.window).cut(drawn).astype(np.uint8)
-                parts.append((replace(clip, wire_mask=part), part))
+                parts.append((replace(clip, image=part, wire_mask=part, ignore=None), part))
             scores: list[dict[str, Score]] = [{} for _ in parts]
             for k, nearest in self._wires(parts, [""] * len(parts), driven=True):
                 scores[k] = wire_score(nearest)

@@ -163,6 +163,7 @@ def _title(clips: ClipSet, clip: MeasuredClip, number: int) -> str:
     column, row = clips.artifact.column, clips.rows[number]
     asked, got = column("clips/requested_visibility")[row], column("clips/measured_visibility")[row]
     shown = str(column("clips/background")[row])
-    title = f"{column('clips/mask_origin')[row]} mask{' in ' if shown else ''}{shown}, visibility asked {asked:.1f}, measured {got:.1f}"
+    title = f"{column('clips/mask_origin')[row]} mask" + (f" in {shown}" if shown else "")
+    title += f", visibility asked {asked:.1f}, measured {got:.1f}"
     reason = str(column("clips/reject_reason")[row])
     return f"{title}: {reason}" if reason else title

@@ -54,9 +54,9 @@ def about_bands(judged: Mapping[str, int]) -> str:
     """What is asked of clips that show a real one."""
     shown = judged["wire"] + judged["lent"]
     return (
-        f"{shown} of {shown + judged['whole']} clips show a real training clip and are copies of it on purpose. Of these, "
-        f"only the course of the wire that was drawn in was looked for ({judged['wire']} clips), and not where a "
-        f"training clip lent its own mask ({judged['lent']})."
+        f"{shown} of {shown + judged['whole']} clips show a real training clip and are copies of it on purpose. Of "
+        f"these, only the course of the wire that was drawn in was looked for ({judged['wire']} clips), and not where "
+        f"a training clip lent its own mask ({judged['lent']})."
     )
 
 

@@ -101,6 +101,6 @@ def gate_rules(section: Mapping[str, Any]) -> str:
 
 
 NO_SECOND = (
-    "Labels were too few for a second segmenter that is independent of the guide, so no segmenter confirmed that the wires "
-    "can be found."
+    "Labels were too few for a second segmenter that is independent of the guide, so no segmenter confirmed that the "
+    "wires can be found."
 )
