@@ -39,6 +39,7 @@ def memorisation_example() -> dict[str, Any]:
             calibrated,
             rate=0.01,
             training={"clips": 1, "patients": 1, "frames": 2, "searched": 2},
+            judged={"whole": 4, "wire": 0, "lent": 0},
             artifact="0" * 64,
             wire_found_by="mask",
             rows=[set_row(name, entries, calibrated) for name, entries in sets.items()],

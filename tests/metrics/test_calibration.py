@@ -10,10 +10,12 @@ from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.calibration import (
     binned_calibration,
     gate_section,
+    obeyed,
     ranks,
     spearman,
     visibility_section,
 )
+from sfvd_pl.metrics.schema import clean_metrics, validate_section
 
 
 @settings(max_examples=40, deadline=None)
@@ -29,9 +31,28 @@ def test_spearman_is_scipys_ties_included(pairs: list[tuple[int, int]]) -> None:
 
 def test_pairs_that_are_not_finite_are_dropped() -> None:
     x, y = np.array([1, 2, np.nan, 4, 5.0]), np.array([1, 3, 9, np.inf, 7.0])
-    section = visibility_section(x, y)
-    assert section == {"spearman": 1.0, "n": 3, "requested": [1, 2, 5], "measured": [1, 3, 7]}
+    section = visibility_section(x, y, np.array([True, False, True, True, True]))
+    assert (section["requested"], section["measured"]) == ([1, 2, 5], [1, 3, 7])
+    assert section["accepted"] == [True, False, True]
+    assert [(row["name"], row["n"]) for row in section["rows"]] == [("all", 3), ("accepted", 2)]
+    validate_section("visibility", clean_metrics(section))
     assert np.isnan(spearman(np.array([]), np.array([])))
+
+
+def test_requests_are_held_against_scipys_line_and_correlations() -> None:
+    rng = np.random.default_rng(0)
+    requested = rng.uniform(1, 4, 60)
+    measured = 0.5 + 0.8 * requested + rng.normal(0, 0.4, 60)
+    row = obeyed(requested, measured)
+    line = stats.linregress(requested, measured)
+    assert row["slope"]["mean"] == pytest.approx(line.slope)
+    assert row["intercept"]["mean"] == pytest.approx(line.intercept)
+    assert row["pearson"]["mean"] == pytest.approx(line.rvalue)
+    assert row["spearman"]["mean"] == pytest.approx(stats.spearmanr(requested, measured).statistic)
+    error = line.stderr * stats.norm.ppf(0.975)
+    assert row["slope"]["low"] == pytest.approx(line.slope - error, abs=0.4 * error)
+    constant = obeyed(np.full(5, 2.0), np.arange(5.0))
+    assert all(np.isnan(constant[key]["mean"]) for key in ("pearson", "spearman", "slope", "intercept"))
 
 
 def test_bins_hold_every_pair_once_in_order() -> None:
@@ -54,12 +75,13 @@ def test_bins_of_repeated_or_absent_requests() -> None:
     assert sum(bin.n for bin in three) == 5
 
 
-def test_the_gate_counts_reasons() -> None:
-    section = gate_section(
-        np.array([True, False, False, True]), ["", "b", "a", ""], dice_threshold=0.5, visibility_threshold=0.6
-    )
+def test_the_gate_counts_reasons_and_names_its_rules() -> None:
+    rules = {"attenuation_cnr": 0.3, "drawn_share": 0.8, "dice_ratio": 0.5, "min_labelled_clips": 8, "dice": None}
+    section = gate_section(np.array([True, False, False, True]), ["", "b", "a", ""], rules)
     assert section["accepted"] == 2 and section["rate"] == 0.5 and section["reasons"] == {"a": 1, "b": 1}
-    assert np.isnan(gate_section(np.array([]), [], dice_threshold=0.5, visibility_threshold=0)["rate"])
+    assert (section["attenuation_cnr"], section["drawn_share"], section["dice"]) == (0.3, 0.8, None)
+    validate_section("gate", clean_metrics(section))
+    assert np.isnan(gate_section(np.array([]), [], {})["rate"])
 
 
 @pytest.mark.parametrize(
@@ -68,15 +90,9 @@ def test_the_gate_counts_reasons() -> None:
         (lambda: spearman(np.zeros(2), np.zeros(3)), "measured"),
         (lambda: ranks(np.zeros((2, 2))), "values"),
         (lambda: binned_calibration(np.zeros(2), np.zeros(2), bins=0), "bins"),
-        (
-            lambda: gate_section(np.array([True]), ["why"], dice_threshold=0.5, visibility_threshold=0),
-            "reasons",
-        ),
-        (
-            lambda: gate_section(np.array([False]), [""], dice_threshold=0.5, visibility_threshold=0),
-            "reasons",
-        ),
-        (lambda: gate_section(np.array([True]), [], dice_threshold=0.5, visibility_threshold=0), "reasons"),
+        (lambda: gate_section(np.array([True]), ["why"], {}), "reasons"),
+        (lambda: gate_section(np.array([False]), [""], {}), "reasons"),
+        (lambda: gate_section(np.array([True]), [], {}), "reasons"),
     ],
 )
 def test_wrong_arguments_are_named(call, key: str) -> None:

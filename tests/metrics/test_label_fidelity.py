@@ -129,8 +129,10 @@ def test_the_control_never_meets_a_copy_of_its_own_mask() -> None:
 
 def test_masks_of_another_clip_are_repeated_or_cut() -> None:
     masks = np.arange(3)[:, None, None] * np.ones((1, 2, 2))
-    assert other_masks(masks, 5)[:, 0, 0].tolist() == [0, 1, 2, 0, 1]
-    assert other_masks(masks, 2)[:, 0, 0].tolist() == [0, 1]
+    assert other_masks(masks, (5, 2, 2))[:, 0, 0].tolist() == [0, 1, 2, 0, 1]
+    assert other_masks(masks, (2, 2, 2))[:, 0, 0].tolist() == [0, 1]
+    assert other_masks(masks, (2, 1, 3))[1].tolist() == [[1, 1, 0]]
+    assert other_masks(masks, (2, 1, 2), np.array([[[0, 1]]] * 2))[1].tolist() == [[1, 0]]
 
 
 @settings(max_examples=60, deadline=None)

@@ -47,9 +47,6 @@ def spoiled(section: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("motion", "rows.0.extra", 1, "motion.rows[0].extra"),
         ("motion", "rows.1.name", "synthetic", "motion.rows"),
         ("wire", "rows.0.tip_found.mean", 2, "wire.rows[0].tip_found.mean"),
-        ("wire", "calibration.n", 9, "wire.calibration.bins"),
-        ("wire", "calibration.bins.0.n", 0, "wire.calibration.bins[0].n"),
-        ("wire", "calibration", ..., "wire.calibration"),
         ("wire", "rows.1.name", "synthetic", "wire.rows"),
     ],
 )

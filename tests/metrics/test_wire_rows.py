@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 from rendered import mask, picture, straight
-from scipy import stats
 
-from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.visibility import clip_visibility
-from sfvd_pl.metrics.wire_rows import clip_wire, visibility_calibration, wire_section
+from sfvd_pl.metrics.wire_rows import clip_wire
 
 FRAMES = 5
 MASKS = np.stack([mask(straight(30))] * FRAMES)
@@ -58,39 +56,3 @@ def test_only_known_frames_count() -> None:
 def test_edges(clip: np.ndarray, masks: np.ndarray) -> None:
     found = clip_wire(clip, masks, intensity_max=1)
     assert all(np.isnan(found[name]) for name in ("cnr", "width_px", "width_ratio", "offset_px", "tip_offset_px"))
-
-
-def test_calibration_is_scipys_line_and_rank_correlation() -> None:
-    rng = np.random.default_rng(0)
-    requested = rng.uniform(1, 4, 60)
-    measured = 0.5 + 0.8 * requested + rng.normal(0, 0.4, 60)
-    measured[3] = np.nan
-    found = visibility_calibration(requested, measured, [str(k) for k in range(60)])
-    there = np.isfinite(measured)
-    line = stats.linregress(requested[there], measured[there])
-    assert found["n"] == 59
-    assert found["slope"]["mean"] == pytest.approx(line.slope)
-    assert found["intercept"]["mean"] == pytest.approx(line.intercept)
-    assert found["spearman"]["mean"] == pytest.approx(stats.spearmanr(requested[there], measured[there]).statistic)
-    error = line.stderr * stats.norm.ppf(0.975)
-    assert found["slope"]["low"] == pytest.approx(line.slope - error, abs=0.4 * error)
-    assert found["slope"]["high"] == pytest.approx(line.slope + error, abs=0.4 * error)
-    assert found["spearman"]["low"] < found["spearman"]["mean"] < found["spearman"]["high"]
-    assert sum(row["n"] for row in found["bins"]) == 59 and len(found["bins"]) == 6
-    first, last = found["bins"][0], found["bins"][-1]
-    assert first["low"] == requested[there].min() and last["high"] == requested[there].max()
-    inside = measured[there][requested[there] < first["high"]]
-    assert (first["n"], first["median"]) == (len(inside), pytest.approx(np.median(inside)))
-
-
-def test_calibration_without_a_spread_of_requests() -> None:
-    for requested in (np.full(5, 2.0), np.full(5, np.nan), np.empty(0)):
-        found = visibility_calibration(requested, np.arange(float(len(requested))), list("abcde")[: len(requested)])
-        assert np.isnan([found["slope"]["mean"], found["intercept"]["mean"], found["spearman"]["mean"]]).all()
-    with pytest.raises(MetricsError, match="shape"):
-        visibility_calibration(np.zeros(3), np.zeros(2), ["a"] * 3)
-
-
-def test_section() -> None:
-    section = wire_section({"name": "real"}, [{"name": "synthetic"}], {"n": 0})
-    assert section == {"reference": {"name": "real"}, "rows": [{"name": "synthetic"}], "calibration": {"n": 0}}

@@ -43,7 +43,7 @@ def made_up_metrics() -> dict[str, Any]:
     generator = np.random.default_rng(3)
     requested = generator.uniform(0.3, 5.0, 120)
     measured = 0.85 * requested + 0.3 + generator.normal(0, 0.45, 120)
-    reasons = ["" if i % 5 else ("label not found" if i % 2 else "wire below visibility") for i in range(120)]
+    reasons = ["" if i % 5 else ("lost in the noise" if i % 2 else "drawn in part") for i in range(120)]
     patients = [f"p{i:02d}" for i in range(6)]
     measured_sections = copy.deepcopy(temporal_sections())
 
@@ -87,7 +87,7 @@ def made_up_metrics() -> dict[str, Any]:
             }
             for name, seconds, made in stages
         ],
-        "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3}},
+        "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3, "backgrounds": {"p10": 70, "p11": 26}}},
         "not_measured": {},
         **copy.deepcopy(feature_sections()),
         "label_fidelity": made_up_fidelity(),
@@ -102,14 +102,14 @@ def made_up_metrics() -> dict[str, Any]:
             },
             **{key: measured_sections["noise"][key] for key in ("lags", "frequencies", "reference", "rows")},
         },
+        "seam": measured_sections["seam"],
         "motion": measured_sections["motion"],
         "wire": measured_sections["wire"],
-        "visibility": visibility_section(requested, measured),
+        "visibility": visibility_section(requested, measured, np.array([not reason for reason in reasons])),
         "gate": gate_section(
             np.array([not reason for reason in reasons]),
             reasons,
-            dice_threshold=0.5,
-            visibility_threshold=0.6,
+            {"attenuation_cnr": 0.3, "drawn_share": 0.8, "dice": 0.31, "min_labelled_clips": 8},
         ),
         "segmentation": segmentation_section(arms, frames, seeds=[0, 1], n=400),
         "memorisation": copy.deepcopy(memorisation_example()),

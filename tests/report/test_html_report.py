@@ -19,6 +19,7 @@ from sfvd_pl.report.media import MediaClips, ReportMedia
 from sfvd_pl.report.sections.verdict import difference
 from sfvd_pl.report.summary import mentioned
 
+NOTHING = {"mean": None, "low": None, "high": None}
 VOID = {"meta", "link", "img", "br", "source", "input"}
 
 
@@ -124,7 +125,7 @@ def test_the_numbers_stand_on_the_page(page: Page, metrics: dict[str, Any]) -> N
     ):
         assert words in text
     arm = metrics["segmentation"]["arms"][2]
-    assert numbers.interval(arm["dice"]) in text and "label not found" in str(page.tags)
+    assert numbers.interval(arm["dice"]) in text and "lost in the noise" in str(page.tags)
     assert all(stage["made"][0]["content_hash"][:12] in text for stage in metrics["stages"])
 
 
@@ -172,7 +173,9 @@ def test_unknown_numbers_are_dashes(metrics: dict[str, Any]) -> None:
     unknown["noise"]["residual_std"]["ratio"] = unknown["noise"]["residual_autocorrelation"]["difference"] = (
         None
     )
-    unknown["visibility"] = {"spearman": None, "n": 0, "requested": [], "measured": []}
+    for row in unknown["visibility"]["rows"]:
+        row.update(n=0, **dict.fromkeys(("pearson", "spearman", "slope", "intercept"), dict(NOTHING)))
+    unknown["visibility"].update(requested=[], measured=[], accepted=[])
     unknown["gate"].update(n=0, accepted=0, rate=None, reasons={})
     for arm in unknown["segmentation"]["arms"]:
         arm["tip_error_px"] = {"mean": None, "low": None, "high": None}

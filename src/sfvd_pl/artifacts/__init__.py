@@ -18,7 +18,13 @@ This package is the only user of h5py.
 """
 
 from sfvd_pl.artifacts.leases import LEASE_SECONDS, place, process_started
-from sfvd_pl.artifacts.lineage import mask_patients, refuse_seen, refuse_seen_by, require_source
+from sfvd_pl.artifacts.lineage import (
+    mask_patients,
+    refuse_seen,
+    refuse_seen_by,
+    require_source,
+    shown_patients,
+)
 from sfvd_pl.artifacts.manifest import verify_shards
 from sfvd_pl.artifacts.parents import file_hash, find_parents
 from sfvd_pl.artifacts.partial import partial_path
@@ -57,6 +63,7 @@ __all__ = [
     "refuse_seen",
     "refuse_seen_by",
     "require_source",
+    "shown_patients",
     "require_whole",
     "shared_fact",
     "verify",

@@ -82,6 +82,11 @@ def check_artifact(artifact: Artifact, *, deep: bool, progress: bool = False) ->
         problems += check_values(schema.by_key[key], values, artifact.intensity_max)
         problems += _check_digest(artifact, key, ColumnDigest(), values)
     problems += check_table(artifact.kind, tables, artifact.dims)
+    shown = set(tables.get("clips/background_patient", ())) - {"", *artifact.patients}
+    if shown:
+        problems.append(
+            f"clips/background_patient: expected patients that the artifact names among its own; found {min(shown)}"
+        )
     if deep:
         problems += _check_all_pictures(artifact, tables, progress)
     return problems

@@ -1,7 +1,8 @@
 """Sets of clips to be measured against one another, read one at a time.
 
-A measure asks for clip after clip, so its memory doesn't grow with their number. What is compared is cut alike:
-synthetic clips are windows already, and real ones become windows of the same size, length and scale.
+A measure asks for clip after clip, so its memory doesn't grow with their number. What is compared is cut alike: clips
+with a generated background are windows, and real ones become windows of the same size, length and scale; clips that
+show a real one are whole frames, and so are the real ones beside them.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, TRIES
 from sfvd_pl.datasets.windows import Window, choose_window, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ArtifactError
+from sfvd_pl.metrics.label import other_masks
 
 Degradation = Literal["blur", "noise", "wrong masks"]
 
@@ -168,7 +170,12 @@ class _Cut:
     clip: int
     first: int
     frames: int
-    window: Window
+    window: Window | None
+
+
+def _part(frames: NDArray[np.generic], window: Window | None) -> NDArray[np.generic]:
+    """A window of some frames, or all of them."""
+    return frames if window is None else window.cut(frames)
 
 
 class WindowClips(ClipSet):
@@ -177,7 +184,7 @@ class WindowClips(ClipSet):
     Args:
         source: The source artifact.
         split: Which patients.
-        window: Side of the windows, pixels.
+        window: Side of the windows, pixels; 0: whole frames, each clip at its own size.
         frames: Frames of a window; a shorter clip gives all it has.
         seed: Decides where they lie.
         windows_per_clip: How many are cut from each clip.
@@ -220,10 +227,11 @@ class WindowClips(ClipSet):
             offsets = np.arange(first, first + frames)
             known = self.index.known(clip, offsets)
             masks = self.index.wire_mask(clip, offsets)
-            place = choose_window(
-                rng, size, masks.shape[1], masks.shape[2], masks, wire_probability=1.0, augment=False
-            )
-            area = place.cut(masks).reshape(frames, -1).sum(1)
+            place = None
+            if size:
+                height, width = masks.shape[1:]
+                place = choose_window(rng, size, height, width, masks, wire_probability=1.0, augment=False)
+            area = _part(masks, place).reshape(frames, -1).sum(1)
             if not with_wire or (known.any() and bool((area[known] >= MIN_WIRE_PIXELS).all())):
                 return _Cut(clip, first, frames, place)
         return None
@@ -249,14 +257,14 @@ class WindowClips(ClipSet):
         pixels = self.index.image(cut.clip, offsets) * self.intensity_max
         name = str(self.index.name[cut.clip])
         return MeasuredClip(
-            image=cut.window.cut(pixels.round().astype(np.uint8 if self.intensity_max <= 255 else np.uint16)),
-            wire_mask=cut.window.cut(self.index.wire_mask(cut.clip, offsets)).astype(np.uint8),
+            image=_part(pixels.round().astype(np.uint8 if self.intensity_max <= 255 else np.uint16), cut.window),
+            wire_mask=_part(self.index.wire_mask(cut.clip, offsets), cut.window).astype(np.uint8),
             annotated=self.index.known(cut.clip, offsets),
             patient=str(self.index.patient[cut.clip]),
             name=name,
             spacing_mm=float(self.index.artifact.column("clips/spacing_mm")[cut.clip]),
             mask_group=name,
-            ignore=cut.window.cut(self.index.ignore(cut.clip, offsets)),
+            ignore=_part(self.index.ignore(cut.clip, offsets), cut.window).astype(np.uint8),
         )
 
 
@@ -344,7 +352,7 @@ class Degraded(ClipSet):
         clip = self.base[number]
         if self.kind == "wrong masks":
             known = np.ones(len(clip.image), bool)
-            return replace(clip, wire_mask=self._other_masks(clip, number), annotated=known, ignore=None)
+            return replace(clip, wire_mask=self._other_masks(clip, number), annotated=known)
         pixels = clip.image.astype(np.float32)
         if self.kind == "blur":
             pixels = gaussian_filter(pixels, (0, BLUR_PX, BLUR_PX), mode="nearest")
@@ -354,9 +362,9 @@ class Degraded(ClipSet):
         return replace(clip, image=pixels.round().clip(0, self.intensity_max).astype(clip.image.dtype))
 
     def _other_masks(self, clip: MeasuredClip, number: int) -> NDArray[np.uint8]:
-        """Masks of the first later clip of another group, repeated or cut to this length; empty where all agree."""
+        """Masks of the first later clip of another group, fitted to this clip; empty where all agree."""
         for step in range(1, len(self)):
             other = self.base[(number + step) % len(self)]
-            if other.mask_group != clip.mask_group and other.wire_mask.shape[1:] == clip.wire_mask.shape[1:]:
-                return other.wire_mask[np.arange(len(clip.image)) % len(other.wire_mask)]
+            if other.mask_group != clip.mask_group:
+                return other_masks(other.wire_mask, clip.image.shape, clip.ignore)
         return np.zeros_like(clip.wire_mask)

@@ -1,14 +1,14 @@
 """Whether what was asked for is what came: requested against measured visibility, and the gate's verdicts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sfvd_pl.errors import MetricsError
 from sfvd_pl.metrics.arrays import Array, Floats, require_axes, require_same_shape
-from sfvd_pl.metrics.bootstrap import Interval, patient_bootstrap
+from sfvd_pl.metrics.bootstrap import patient_bootstrap
 
 
 def ranks(values: Array) -> Floats:
@@ -16,6 +16,14 @@ def ranks(values: Array) -> Floats:
     require_axes(values, "n", "values")
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray(np.cumsum(counts) - (counts - 1) / 2, dtype=np.float64)[inverse]
+
+
+def pearson(requested: Array, measured: Array) -> float:
+    """Pearson's correlation over the pairs in which both are finite; arguments and errors as :func:`spearman`."""
+    x, y = _pairs(requested, measured)
+    x, y = x - x.mean() if x.size else x, y - y.mean() if y.size else y
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > 0 else float("nan")
 
 
 def spearman(requested: Array, measured: Array) -> float:
@@ -31,39 +39,8 @@ def spearman(requested: Array, measured: Array) -> float:
     Raises:
         MetricsError: If the shapes differ.
     """
-    x, y = (ranks(values) for values in _pairs(requested, measured))
-    x, y = x - x.mean() if x.size else x, y - y.mean() if y.size else y
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else float("nan")
-
-
-def spearman_interval(
-    requested: Array, measured: Array, groups: Sequence[str], *, n: int = 500, seed: int = 0
-) -> Interval:
-    """:func:`spearman` with its interval over the groups, each drawn with all of its clips.
-
-    Args:
-        requested: (m,).
-        measured: (m,).
-        groups: m names, such as patients, or the clips themselves.
-        n: Number of resamples; each ranks anew.
-        seed: Of the resampling.
-
-    Raises:
-        MetricsError: If the shapes differ.
-    """
-    require_axes(requested, "n", "requested")
-    require_same_shape(measured, requested, "measured", "requested")
-    rows: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(str(group), []).append(row)
-    # The rows themselves are what is resampled; every statistic sees the drawn ones.
-    return patient_bootstrap(
-        {group: [float(row) for row in members] for group, members in rows.items()},
-        statistic=lambda drawn: spearman(requested[drawn.astype(int)], measured[drawn.astype(int)]),
-        n=n,
-        seed=seed,
-    )
+    x, y = _pairs(requested, measured)
+    return pearson(ranks(x), ranks(y))
 
 
 @dataclass(frozen=True)
@@ -118,30 +95,71 @@ def binned_calibration(requested: Array, measured: Array, *, bins: int = 6) -> l
     return rows
 
 
-def visibility_section(requested: Array, measured: Array) -> dict[str, object]:
+def visibility_section(requested: Array, measured: Array, accepted: Array, *, seed: int = 0) -> dict[str, object]:
     """The section ``visibility`` of a metrics file; pairs that are not finite are dropped.
 
     Args:
         requested: (M,) CNR asked for, one a clip.
         measured: (M,) CNR measured.
+        accepted: (M,) whether the gate let the clip pass.
+        seed: Of the resampling.
 
     Raises:
         MetricsError: If the shapes differ.
     """
+    require_same_shape(accepted, requested, "accepted", "requested")
     x, y = _pairs(requested, measured)
-    return {"spearman": spearman(x, y), "n": int(x.size), "requested": x.tolist(), "measured": y.tolist()}
+    passed = np.asarray(accepted, np.bool_)[np.isfinite(requested) & np.isfinite(measured)]
+    rows = [{"name": "all", **obeyed(x, y, seed=seed)}, {"name": "accepted", **obeyed(x[passed], y[passed], seed=seed)}]
+    return {"rows": rows, "requested": x.tolist(), "measured": y.tolist(), "accepted": passed.tolist()}
 
 
-def gate_section(
-    accepted: Array, reasons: Sequence[str], *, dice_threshold: int | float, visibility_threshold: int | float
-) -> dict[str, object]:
+def obeyed(requested: Floats, measured: Floats, *, seed: int = 0) -> dict[str, object]:
+    """How well a request is met, with intervals over the clips.
+
+    Args:
+        requested: (n,), finite.
+        measured: (n,), finite.
+        seed: Of the resampling.
+
+    Returns:
+        ``n``; correlations ``pearson`` and ``spearman``; ``slope`` and ``intercept`` of the least-squares line
+        ``measured = intercept + slope * requested``.
+    """
+    clips = {str(row): float(row) for row in range(len(requested))}
+
+    def estimate(statistic: Callable[[Floats, Floats], float]) -> dict[str, float]:
+        # The rows themselves are resampled, since each resample ranks anew.
+        def of_rows(rows: Floats) -> float:
+            return statistic(requested[rows.astype(int)], measured[rows.astype(int)])
+
+        return patient_bootstrap(clips, statistic=of_rows, n=500, seed=seed).as_dict()
+
+    return {
+        "n": len(clips),
+        "pearson": estimate(pearson),
+        "spearman": estimate(spearman),
+        "slope": estimate(lambda x, y: pearson(x, y) * _ratio(y, x)),
+        "intercept": estimate(lambda x, y: float(y.mean() - pearson(x, y) * _ratio(y, x) * x.mean())),
+    }
+
+
+def _ratio(one: Floats, other: Floats) -> float:
+    spread = float(other.std())
+    return float(one.std()) / spread if spread > 0 else float("nan")
+
+
+RULES = ("attenuation_cnr", "drawn_share", "dice", "min_labelled_clips")
+"""What the gate asks of a clip, as its settings name it."""
+
+
+def gate_section(accepted: Array, reasons: Sequence[str], rules: Mapping[str, object]) -> dict[str, object]:
     """The section ``gate`` of a metrics file.
 
     Args:
         accepted: (M,) verdict on each clip.
         reasons: M reasons of rejection, ``""`` for an accepted clip.
-        dice_threshold: The least Dice of the gate's segmenter.
-        visibility_threshold: The least visibility (CNR).
+        rules: The gate's settings, of which ``RULES`` are kept; ``dice`` is None where no second segmenter decided.
 
     Raises:
         MetricsError: If the lengths differ, or a clip is both accepted and given a reason, or neither.
@@ -163,8 +181,7 @@ def gate_section(
         "n": len(verdicts),
         "accepted": count,
         "rate": count / len(verdicts) if len(verdicts) else float("nan"),
-        "dice_threshold": dice_threshold,
-        "visibility_threshold": visibility_threshold,
+        **{rule: rules.get(rule) for rule in RULES},
         "reasons": dict(sorted(Counter(reason for reason in reasons if reason).items())),
     }
 

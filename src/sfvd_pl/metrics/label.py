@@ -269,9 +269,13 @@ def derangement(groups: Sequence[str], seed: int) -> Ints | None:
     return partner
 
 
-def other_masks(wire_mask: Array, frames: int) -> Array:
-    """Masks (T, H, W) repeated or cut to a length, to be the control of a clip of that many frames."""
-    return wire_mask[np.arange(frames) % len(wire_mask)]
+def other_masks(wire_mask: Array, shape: tuple[int, ...], ignore: Array | None = None) -> Array:
+    """Masks (T, H, W) as the control of a clip of another ``shape``: repeated or cut to its length, cut or with nothing
+    added to its size, and nothing where the clip's pixels don't count."""
+    frames, height, width = shape
+    cut = wire_mask[np.arange(frames) % len(wire_mask), :height, :width]
+    fitted = np.pad(cut, ((0, 0), (0, height - cut.shape[1]), (0, width - cut.shape[2])))
+    return fitted if ignore is None else fitted * (np.asarray(ignore) == 0).astype(fitted.dtype)
 
 
 def label_fidelity_section(rows: Mapping[str, LabelFidelity]) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvd_pl.metrics.arrays import Array, Bools, Floats, finite_mean, require_axes, require_same_shape
-from sfvd_pl.metrics.bootstrap import sums_interval
-from sfvd_pl.metrics.calibration import binned_calibration, spearman_interval
+from sfvd_pl.metrics.arrays import Array, Bools, finite_mean, require_axes, require_same_shape
 from sfvd_pl.metrics.displacement import wire_offsets
 from sfvd_pl.metrics.rows import Values
 from sfvd_pl.metrics.shadow import wire_shape
@@ -55,54 +53,6 @@ def clip_wire(
     }
 
 
-def visibility_calibration(
-    requested: Array, measured: Array, groups: Sequence[str], *, seed: int = 0
-) -> dict[str, Any]:
-    """Requested against measured visibility: line, rank correlation and binned curve.
-
-    Args:
-        requested: (M,) CNR asked for, one a clip; pairs that aren't finite are dropped.
-        measured: (M,) CNR measured.
-        groups: M names: what each clip is resampled with.
-        seed: Of the resampling.
-
-    Returns:
-        ``n``; ``slope`` and ``intercept`` of the least-squares line ``measured = intercept + slope * requested`` and
-        ``spearman``, each with its interval; ``bins``: ``low``, ``high``, ``n``, ``median``, ``lower_quartile``,
-        ``upper_quartile``.
-
-    Raises:
-        MetricsError: If the shapes differ.
-    """
-    require_axes(requested, "M", "requested")
-    require_same_shape(measured, requested, "measured", "requested")
-    x, y = np.asarray(requested, np.float64), np.asarray(measured, np.float64)
-    there = np.isfinite(x) & np.isfinite(y)
-    x, y, kept = x[there], y[there], [str(group) for group, ok in zip(groups, there, strict=True) if ok]
-    sums = np.stack([np.ones(len(x)), x, y, x * x, x * y], axis=1)
-    return {
-        "n": len(x),
-        "slope": sums_interval(sums, kept, _slope, seed=seed).as_dict(),
-        "intercept": sums_interval(sums, kept, _intercept, seed=seed).as_dict(),
-        "spearman": spearman_interval(x, y, kept, seed=seed).as_dict(),
-        "bins": [vars(row) for row in binned_calibration(x, y)],
-    }
-
-
-def _slope(sums: Floats) -> Floats:
-    n, x, y, xx, xy = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
-    spread = n * xx - x * x
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread > 1e-9 * np.maximum(n * xx, 1e-30), (n * xy - x * y) / spread, np.nan)
-
-
-def _intercept(sums: Floats) -> Floats:
-    n, x, y = (np.asarray(sums, np.float64)[..., k] for k in range(3))
-    return (y - _slope(sums) * x) / n
-
-
-def wire_section(
-    reference: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], calibration: Mapping[str, Any]
-) -> dict[str, Any]:
+def wire_section(reference: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The section ``wire`` of a metrics file."""
-    return {"reference": dict(reference), "rows": [dict(row) for row in rows], "calibration": dict(calibration)}
+    return {"reference": dict(reference), "rows": [dict(row) for row in rows]}

@@ -228,3 +228,9 @@ class PlanDataModule(pl.LightningDataModule):
         """Lists of planned clips."""
         pieces = self.work or self.pieces(self.sample_ids)
         return piece_loader(pieces, self.batch_size, lambda ids: [self.plan.clip(i) for i in ids])
+
+    def transfer_batch_to_device(
+        self, batch: list[PlannedClip], device: torch.device, dataloader_idx: int
+    ) -> list[PlannedClip]:
+        """A plan stays where it is; what the networks need of it is moved as it is cut."""
+        return batch

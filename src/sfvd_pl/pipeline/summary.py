@@ -60,7 +60,14 @@ def _headline(metrics: dict[str, Any]) -> list[str]:
             f" {_number(noise['residual_autocorrelation']['difference'])}"
         )
     if visibility := metrics.get("visibility"):
-        lines.append(f"  visibility Spearman {_number(visibility['spearman'])}")
+        rows = {row["name"]: row for row in visibility["rows"]}
+        got = "  ".join(
+            f"{name} clips Pearson {_number(row['pearson']['mean'])} Spearman {_number(row['spearman']['mean'])}"
+            for name, row in rows.items()
+        )
+        lines.append(f"  visibility asked against measured, {got}")
+    if seam := metrics.get("seam"):
+        lines.append(f"  seam, grain over that of the real frames {_number(seam['rows'][0]['std_ratio']['mean'])}")
     if gate := metrics.get("gate"):
         lines.append(f"  gate accepted {_number(gate['rate'])}")
     for arm in metrics.get("segmentation", {}).get("arms", []):

@@ -141,7 +141,15 @@ def _generated(artifact: Artifact) -> list[str]:
         reasons = Counter(str(reason) for reason in column("clips/reject_reason") if reason)
         lines += [f"  rejected because: {_counted(reasons)}"] if reasons else []
     assert artifact.kind in GENERATED_KINDS
-    return [*lines, f"  mask sequences: {_counted(Counter(map(str, column('clips/mask_origin'))))}"]
+    lines.append(f"  mask sequences: {_shares(column('clips/mask_origin'))}")
+    if artifact.kind == Kind.SYNTHETIC:
+        shown = [str(patient) for patient in column("clips/background_patient") if patient]
+        lines += [
+            f"  {len(shown)} of {artifact.n_clips} clips show a real clip, of patients: "
+            f"{_counted(Counter(shown)) or 'nobody'}",
+            f"  hard clips, chosen because the guide fails on them: {int(column('clips/hard').sum())}",
+        ]
+    return lines
 
 
 def _clip_medians(artifact: Artifact) -> npt.NDArray[np.floating]:
@@ -173,6 +181,11 @@ def _span(values: npt.NDArray[np.floating], unit: str) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _shares(values: Iterable[object]) -> str:
+    counts = Counter(map(str, values))
+    return ", ".join(f"{name} {count} ({count / counts.total():.0%})" for name, count in counts.most_common())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from sfvd_pl.metrics.arrays import Array, require_axes, require_same_shape
 from sfvd_pl.report.embed import data_uri
 from sfvd_pl.report.overlay import (
+    IGNORE_COLOUR,
     LABEL_COLOUR,
     PREDICTION_COLOUR,
     Bytes,
@@ -27,7 +28,13 @@ RIM_PX = 0.3
 
 
 def film(
-    clip: Array, wire_mask: Array | None, caption: str, kind: str, *, predicted: Array | None = None
+    clip: Array,
+    wire_mask: Array | None,
+    caption: str,
+    kind: str,
+    *,
+    predicted: Array | None = None,
+    ignore: Array | None = None,
 ) -> Film:
     """A clip to play.
 
@@ -37,15 +44,17 @@ def film(
         caption: What stands below it.
         kind: What it is, for those who can't see it.
         predicted: The same shape, a predicted wire; None for none.
+        ignore: The same shape, pixels that don't count; None for none.
     """
     require_axes(clip, "T H W", "clip")
     frames, height, width = clip.shape
     lines, described = "", ""
     if wire_mask is not None:
         require_same_shape(wire_mask, clip, "wire_mask", "clip")
-        lines = data_uri(_outlines(wire_mask, predicted), "svg+xml")
+        lines = data_uri(_outlines(wire_mask, predicted, ignore), "svg+xml")
         described = ", the label of the wire outlined in yellow"
         described += "" if predicted is None else " and what a segmenter finds in magenta"
+        described += "" if ignore is None or not np.any(ignore) else ", ignored pixels in blue"
     content, form = _picture(strip(to_grey(clip)))
     alt = f"{kind}, {frames} frame{'' if frames == 1 else 's'}{described}: {caption}"
     return Film(data_uri(content, form), lines, frames, width / height, alt, caption)
@@ -66,18 +75,22 @@ def _picture(grey: Bytes) -> tuple[bytes, str]:
     return buffer.getvalue(), "webp"
 
 
-def _outlines(wire_mask: Array, predicted: Array | None) -> bytes:
+def _outlines(wire_mask: Array, predicted: Array | None, ignore: Array | None) -> bytes:
     """Outlines as SVG: lines of one width at any size."""
     frames, height, width = wire_mask.shape
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{frames * width}" height="{height}" '
         f'viewBox="0 0 {frames * width} {height}" preserveAspectRatio="none">'
     ]
-    for masks, colour in ((wire_mask, LABEL_COLOUR), (predicted, PREDICTION_COLOUR)):
+    for masks, colour, fill in (
+        (ignore, IGNORE_COLOUR, f'fill="rgb{IGNORE_COLOUR}" fill-opacity="0.35" fill-rule="evenodd"'),
+        (wire_mask, LABEL_COLOUR, 'fill="none"'),
+        (predicted, PREDICTION_COLOUR, 'fill="none"'),
+    ):
         if masks is not None:
             path = "".join(_contours(mask, t * width) for t, mask in enumerate(masks))
             parts.append(
-                f'<path d="{path}" fill="none" stroke="rgb{colour}" stroke-width="1.3" '
+                f'<path d="{path}" {fill} stroke="rgb{colour}" stroke-width="1.3" '
                 'vector-effect="non-scaling-stroke"/>'
             )
     return "".join([*parts, "</svg>"]).encode()

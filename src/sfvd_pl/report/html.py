@@ -49,6 +49,8 @@ def render(metrics: Mapping[str, Any], media: ReportMedia) -> str:
         PAGE,
         metrics=facts,
         made=media.made,
+        notes=summary.notes(facts),
+        studies=media.studies,
         verdicts=summary.verdicts(facts),
         cautions=summary.cautions(facts),
         left_out=[(name.replace("_", " "), why) for name, why in facts["not_measured"].items()],

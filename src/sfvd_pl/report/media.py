@@ -18,6 +18,7 @@ class MediaClips:
         wire_masks: (K, T, H, W), non-zero on the wire: the labels.
         titles: K captions, plain text.
         predicted: (K, T, H, W), non-zero on the predicted wire; None where nothing was predicted.
+        ignore: (K, T, H, W), non-zero where nobody knows whether there is a wire; None for nowhere.
 
     Raises:
         MetricsError: If shapes, type or the number of titles are wrong.
@@ -27,12 +28,14 @@ class MediaClips:
     wire_masks: Array
     titles: tuple[str, ...]
     predicted: Array | None = None
+    ignore: Array | None = None
 
     def __post_init__(self) -> None:
         require_axes(self.clips, "K T H W", "clips")
         require_same_shape(self.wire_masks, self.clips, "wire_masks", "clips")
-        if self.predicted is not None:
-            require_same_shape(self.predicted, self.clips, "predicted", "clips")
+        for key, masks in (("predicted", self.predicted), ("ignore", self.ignore)):
+            if masks is not None:
+                require_same_shape(masks, self.clips, key, "clips")
         if self.clips.dtype != np.uint8 or 0 in self.clips.shape:
             raise MetricsError(
                 "these clips can't be shown",
@@ -68,6 +71,7 @@ class ReportMedia:
         originals: What each of them is most like, in the same order.
         curves: Numbers that the trainings logged.
         made: When and where the page was made, in words.
+        studies: Names of the label-efficiency studies that lie beside the run.
     """
 
     real: MediaClips | None = None
@@ -78,3 +82,4 @@ class ReportMedia:
     originals: MediaClips | None = None
     curves: tuple[Curve, ...] = ()
     made: str = ""
+    studies: tuple[str, ...] = ()

@@ -139,6 +139,7 @@ def grid_picture(
     wire_masks: Array | None = None,
     *,
     predicted: Array | None = None,
+    ignore: Array | None = None,
     columns: int | None = None,
     scale: int | None = None,
     window: Window | None = None,
@@ -149,6 +150,7 @@ def grid_picture(
         images: (N, H, W), N at least 1; see :func:`to_grey`.
         wire_masks: (N, H, W) labels; None for none.
         predicted: (N, H, W) predictions; None for none.
+        ignore: (N, H, W) pixels to ignore; None for none.
         columns: Frames a row; None: all up to 8.
         scale: Enlargement; None: to about 192 pixels.
         window: See :func:`to_grey`.
@@ -173,7 +175,7 @@ def grid_picture(
     per_row = min(columns or 8, count)
     layers = [overlay(images, scale=size, window=window)]
     if wire_masks is not None or predicted is not None:
-        layers.append(overlay(images, wire_masks, predicted=predicted, scale=size, window=window))
+        layers.append(overlay(images, wire_masks, ignore=ignore, predicted=predicted, scale=size, window=window))
     cells = [layer[first : first + per_row] for first in range(0, count, per_row) for layer in layers]
     return _tile(cells, per_row)
 

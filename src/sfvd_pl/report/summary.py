@@ -10,9 +10,10 @@ from typing import Any
 from sfvd_pl.report.numbers import interval, middle, number, percent, signed
 from sfvd_pl.report.sections.chain import SOURCE_NAME
 from sfvd_pl.report.sections.features import feature_reasons
-from sfvd_pl.report.sections.memorisation import planted_recall
+from sfvd_pl.report.sections.memorisation import about_bands, planted_recall
 from sfvd_pl.report.sections.rows import all_rows, is_estimate
 from sfvd_pl.report.sections.verdict import difference
+from sfvd_pl.report.sections.wire import NO_SECOND, gate_rules
 from sfvd_pl.report.views import Answer, Reason, Verdict
 
 NOISE_TOLERANCE = 0.1
@@ -38,6 +39,32 @@ FEW_PATIENTS = 10
 
 UNTESTED = ("there are no test patients", "no test patient has labels")
 """How a reason begins that a section wasn't measured for."""
+UNKNOWN_HELP = "How these clips compare with unseen patients' and whether they help cannot be known from this run."
+RIVALS: Mapping[str, str] = {
+    "paste": "wires rendered into real frames, which takes no generator",
+    "pseudo": "self-training on the unlabelled frames",
+}
+"""Arms that cost less than generated clips, which have to beat them."""
+
+
+def notes(metrics: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know before any number."""
+    texts = []
+    made = metrics["sets"].get("synthetic", {})
+    if backgrounds := made.get("backgrounds"):
+        shown = sum(backgrounds.values())
+        texts.append(
+            f"These clips show real patients: {shown} of {made['clips']} synthetic clips have a real training clip of "
+            f"patients {', '.join(sorted(backgrounds))} as their background. Share them as you would share those clips."
+        )
+    elif backgrounds is not None:
+        texts.append("The background of every synthetic clip was generated: none shows a real clip.")
+    gate = metrics.get("gate")
+    if gate and gate["dice"] is None:
+        texts.append(NO_SECOND)
+    why = metrics["not_measured"].get("segmentation", "")
+    texts += [f"{begin.capitalize()}. {UNKNOWN_HELP}" for begin in UNTESTED if why.startswith(begin)]
+    return texts
 
 
 def verdicts(metrics: Mapping[str, Any]) -> list[Verdict]:
@@ -67,6 +94,9 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
                 f"grain is correlated from frame to frame by {signed(grain)} against real clips",
             ),
         ]
+    if (seam := metrics.get("seam")) and (ratio := _value(seam["rows"][0], "std_ratio")) is not None:
+        text = f"grain at the edge of what was drawn is {number(ratio)} times that of the same real frames"
+        reasons.append(Reason(_near_one(ratio, NOISE_TOLERANCE), text))
     motion = metrics.get("motion")
     for key, words in (("warp_ratio", "what optical flow leaves"), ("local_flicker", "flicker")):
         made, real = (_value(_row(motion, name), key) for name in ("synthetic", "real"))
@@ -77,7 +107,7 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
             )
     reasons += feature_reasons(metrics.get("image"), "frames") + feature_reasons(metrics.get("video"), "clips")
     rule = (
-        f"Noise and contrast within {percent(NOISE_TOLERANCE)} of real clips, frame-to-frame correlation at most "
+        f"Noise, contrast and seam within {percent(NOISE_TOLERANCE)} of real clips, frame-to-frame correlation at most "
         f"{number(GRAIN_TOLERANCE, 1)} above theirs, motion within {percent(MOTION_TOLERANCE)}; feature distances "
         "below those of other real patients' clips with blur or noise. All hold: yes; fewer than half: no."
     )
@@ -116,13 +146,17 @@ def _labels(metrics: Mapping[str, Any]) -> Verdict:
     if offsets[0] is not None and offsets[1] is not None:
         text = f"the wire lies {number(offsets[0])} px from its mask, in real clips {number(offsets[1])} px"
         reasons.append(Reason(offsets[0] <= offsets[1] + OFFSET_PX, text))
+    if gate := metrics.get("gate"):
+        text = f"the gate accepted {gate['accepted']} of {gate['n']} clips"
+        reasons.append(Reason(None, f"{text}. {gate_rules(gate)}"))
     rule = (
         f"Dice at least {percent(FIDELITY)} of that in real clips, other clips' masks below {percent(CHANCE)} of "
         f"it, last frame at least {percent(1 - DRIFT_TOLERANCE)} of the first, wire at most {number(OFFSET_PX, 1)} "
         "px further off than in real clips. All hold: yes; fewer than half: no."
     )
     words: dict[Answer, str] = {"yes": "Yes", "partly": "Not in every respect", "no": "No", "unknown": "Unknown"}
-    reasons = reasons or _unmeasured(metrics, ("label_fidelity",))
+    if not metrics.get("label_fidelity"):
+        reasons = _unmeasured(metrics, ("label_fidelity",)) + reasons
     return _judged("Do the labels hold?", reasons, words, rule)
 
 
@@ -140,6 +174,7 @@ def _helps(metrics: Mapping[str, Any]) -> Verdict:
         return Verdict(question, "unknown", words, _unmeasured(metrics, ("segmentation",)), rule)
     p_of = {row["arm"]: row["p_holm"] for row in section["tests"]["rows"] if row["measure"] == "dice"}
     reasons, better, worse, leaning = [], [], [], list[str]()
+    patients = {arm["name"]: {name: row["dice"] for name, row in arm["patients"].items()} for arm in section["arms"]}
     for arm in section["arms"]:
         text = f"{arm['name']}: Dice {interval(arm['dice'])}"
         holds = None
@@ -156,6 +191,8 @@ def _helps(metrics: Mapping[str, Any]) -> Verdict:
                 better += [arm["name"]] if holds else []
                 worse += [arm["name"]] if holds is False else []
                 leaning.append(signed(row["mean"])[0] if known and not row["low"] <= 0 <= row["high"] else "")
+        if arm["name"] in RIVALS:
+            text += f" (a rival: {RIVALS[arm['name']]}{_ahead(patients, arm['name'])})"
         reasons.append(Reason(holds, text))
     smallest = section["tests"]["smallest_p_holm"]
     if smallest is not None and smallest > SIGNIFICANT:
@@ -172,6 +209,13 @@ def _helps(metrics: Mapping[str, Any]) -> Verdict:
     return Verdict(question, "unknown", words, reasons, rule)
 
 
+def _ahead(patients: Mapping[str, Mapping[str, float | None]], rival: str) -> str:
+    """By how much synthetic clips are ahead of a rival, over the patients of both."""
+    pairs = [(dice, patients[rival][name]) for name, dice in patients.get("synthetic", {}).items()]
+    gaps = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+    return f"; synthetic is {signed(sum(gaps) / len(gaps), 3)} from it" if gaps else ""
+
+
 def _copies(metrics: Mapping[str, Any]) -> Verdict:
     """Clips nearer to a training clip than independent real clips ever are."""
     question = "Is anything copied from training clips?"
@@ -182,13 +226,24 @@ def _copies(metrics: Mapping[str, Any]) -> Verdict:
     section = metrics.get("memorisation")
     if not section:
         return Verdict(question, "unknown", "Not measured", _unmeasured(metrics, ("memorisation",)), rule)
-    made = _row(section, "synthetic")
+    made, judged = _row(section, "synthetic"), section["judged"]
+    if not judged["whole"]:
+        reasons = [
+            Reason(None, about_bands(judged)),
+            Reason(made["copies"] == 0, f"{made['copies']} of {made['n']} drawn wires repeat a training clip's wire"),
+        ]
+        words = "Every clip shows a real training clip, on purpose"
+        if made["copies"]:
+            return Verdict(question, "no", f"{words}; {made['copies']} drawn wires are copies, too", reasons, rule)
+        return Verdict(question, "partly", f"{words}; of the drawn wires none was found to be a copy", reasons, rule)
     unknown = sum(clip["verdict"] == "unknown" for clip in section["clips"])
     share = f"at most {percent(made['share']['high'])} of such clips, by the interval"
     reasons = [Reason(made["copies"] == 0, f"{made['copies']} of {made['n']} clips are called copies ({share})")]
     planted = {kind: recall for kind, recall in planted_recall(section) if kind in ("exact", "noised", "shifted")}
     caught = all(recall is not None and recall >= CAUGHT for recall in planted.values()) and bool(planted)
     found = ", ".join(f"{kind} {percent(recall)}" for kind, recall in planted.items())
+    if judged["wire"] + judged["lent"]:
+        reasons.append(Reason(None, about_bands(judged)))
     reasons.append(Reason(caught, f"planted copies that were caught: {found or 'none were planted'}"))
     if unknown:
         reasons.append(Reason(None, f"{unknown} clips could not be judged: too few real clips to calibrate on"))

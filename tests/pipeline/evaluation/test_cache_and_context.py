@@ -12,6 +12,7 @@ from toy import FRAMES, WINDOW
 
 from sfvd_pl.datasets.joined import Joined
 from sfvd_pl.datasets.sets import MeasuredClip, WindowClips
+from sfvd_pl.metrics.calibration import gate_section
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.evaluation.cache import Cache
@@ -21,7 +22,7 @@ from sfvd_pl.pipeline.evaluation.run import measured
 from sfvd_pl.pipeline.evaluation.sections import SectionMeasure
 from sfvd_pl.pipeline.inference import predict_clips
 
-GATE = {"n": 2, "accepted": 1, "rate": 0.5, "dice_threshold": 0.5, "visibility_threshold": 1.0, "reasons": {"x": 1}}
+GATE = gate_section(np.array([True, False]), ["", "x"], {"attenuation_cnr": 0.3})
 
 
 def windows(source: Path, split: str = "test", **changes: Any) -> WindowClips:

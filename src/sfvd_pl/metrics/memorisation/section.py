@@ -98,9 +98,14 @@ def planted_row(
 def clip_entries(
     judged: Sequence[Judged], calibrated: Calibrated, banks: Mapping[str, Bank], window: int
 ) -> list[dict[str, Any]]:
-    """Every copy, and the most suspicious of the other clips, each with its nearest training clip at each level."""
+    """Every copy, and the most suspicious of the other clips, each with its nearest training clip at each level.
+
+    A clip without scores wasn't looked for, and is left out.
+    """
     entries: list[dict[str, Any]] = []
     for number, clip in enumerate(judged):
+        if not clip.scores:
+            continue
         evidence, by = calibrated.evidence(clip.scores)
         nearest = [
             _nearest(level, clip.scores[level.name], threshold, banks[level.name], window)
@@ -151,6 +156,7 @@ def memorisation_section(
     *,
     rate: float,
     training: Mapping[str, int],
+    judged: Mapping[str, int],
     artifact: str,
     wire_found_by: str,
     rows: Sequence[Mapping[str, Any]],
@@ -163,6 +169,7 @@ def memorisation_section(
         "confidence": CONFIDENCE,
         "artifact": artifact,
         "training": dict(training),
+        "judged": dict(judged),
         "wire_found_by": wire_found_by,
         "levels": [level_entry(*pair) for pair in zip(calibrated.levels, calibrated.thresholds, strict=True)],
         "rows": list(rows),

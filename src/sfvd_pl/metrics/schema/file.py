@@ -24,7 +24,9 @@ SCHEMA_VERSION = 2
 
 _MADE = keys({"name": text, "content_hash": text, "patients": listed(text)})
 _STAGE = keys({"name": text, "seconds": POSITIVE, "made": listed(_MADE)}, {"settings": mapping(anything)})
-_SET = keys({"title": text, "identity": text, "clips": integer(), "patients": integer()}, {"file": text})
+_SET = keys(
+    {"title": text, "identity": text, "clips": integer(), "patients": integer()}, {"backgrounds": mapping(integer(1))}
+)
 _FILE = keys(
     {
         "schema_version": integer(),

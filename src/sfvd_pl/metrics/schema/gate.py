@@ -22,8 +22,10 @@ SECTION = Section(
             "n": integer(),
             "accepted": integer(),
             "rate": SHARE,
-            "dice_threshold": SHARE,
-            "visibility_threshold": number(),
+            "attenuation_cnr": number(),
+            "drawn_share": SHARE,
+            "dice": SHARE,
+            "min_labelled_clips": number(0),
             "reasons": mapping(integer()),
         }
     ),

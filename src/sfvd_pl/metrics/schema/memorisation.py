@@ -118,6 +118,7 @@ SECTION = Section(
             "confidence": SHARE,
             "artifact": text,
             "training": keys({"clips": integer(), "patients": integer(), "frames": integer(), "searched": integer()}),
+            "judged": keys({"whole": integer(), "wire": integer(), "lent": integer()}),
             "wire_found_by": _one_of("evaluator", "mask"),
             "levels": listed(_LEVEL),
             "rows": rows(_ROW),

@@ -9,6 +9,7 @@ from sfvd_pl.metrics.schema import (
     memorisation,
     motion,
     noise,
+    seam,
     segmentation,
     visibility,
     wire,
@@ -16,7 +17,8 @@ from sfvd_pl.metrics.schema import (
 from sfvd_pl.metrics.schema.checks import Section
 
 ANNOUNCED = (
-    "image", "video", "noise", "motion", "wire", "visibility", "label_fidelity", "gate", "segmentation", "memorisation",
+    "image", "video", "noise", "seam", "motion", "wire", "visibility", "label_fidelity", "gate", "segmentation",
+    "memorisation",
 )  # fmt: skip
 """Every name that a section may have. One without checks yet is refused as unknown."""
 
@@ -24,6 +26,7 @@ SECTION_CHECKS: Mapping[str, Section] = {
     "image": image.SECTION,
     "video": image.SECTION,
     "noise": noise.SECTION,
+    "seam": seam.SECTION,
     "motion": motion.SECTION,
     "wire": wire.SECTION,
     "visibility": visibility.SECTION,

@@ -4,15 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sfvd_pl.metrics.schema.checks import (
-    CORRELATION,
     POSITIVE,
     SHARE,
     Section,
-    fail,
-    integer,
     interval,
     keys,
-    listed,
     number,
     require_different_names,
     row,
@@ -30,35 +26,8 @@ _MEASURES = {
     "tip_offset_px": interval(number()),
     "tip_error_px": interval(POSITIVE),
 }
-_BIN = keys(
-    {
-        "low": number(),
-        "high": number(),
-        "n": integer(1),
-        "median": number(),
-        "lower_quartile": number(),
-        "upper_quartile": number(),
-    }
-)
-_CALIBRATION = keys(
-    {
-        "n": integer(),
-        "slope": interval(number()),
-        "intercept": interval(number()),
-        "spearman": interval(CORRELATION),
-        "bins": listed(_BIN),
-    }
-)
-
-
 def _consistent(section: Mapping[str, Any]) -> None:
     require_different_names(section["rows"], "wire.rows")
-    calibration = section["calibration"]
-    binned = sum(entry["n"] for entry in calibration["bins"])
-    if binned != calibration["n"]:
-        fail("wire.calibration.bins", f"{calibration['n']} clips, as wire.calibration.n says", binned)
 
 
-SECTION = Section(
-    keys({"reference": row(_MEASURES), "rows": rows(_MEASURES), "calibration": _CALIBRATION}), _consistent
-)
+SECTION = Section(keys({"reference": row(_MEASURES), "rows": rows(_MEASURES)}), _consistent)

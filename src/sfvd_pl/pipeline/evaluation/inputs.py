@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by
+from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by, shown_patients
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.joined import Joined
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, WindowClips
@@ -55,7 +55,8 @@ def gather(settings: EvaluateSettings) -> Inputs:
         )
     elif reference is None:
         missing["reference"] = (
-            f"no clip of the {settings.split} patients has a window of {window} px that keeps the wire in view"
+            f"no clip of the {settings.split} patients keeps the wire in view"
+            + (f" of a window of {window} px" if window else "")
         )
     training = _windows(settings, settings.real, "train", window, frames, with_wire=False)
     if training is None:
@@ -117,16 +118,16 @@ def _seeds(settings: EvaluateSettings) -> tuple[int, ...]:
 
 
 def _extent(settings: EvaluateSettings, real: Artifact, made: Artifact) -> tuple[int, int]:
-    """Side and frames of the windows that are compared."""
+    """Side (0: whole frames) and frames of the windows that are compared."""
     if made.kind is Kind.SOURCE:
         sides = [int(a.column(f"clips/{side}").min()) for a in (real, made) for side in ("height", "width")]
         return settings.window or min(sides), settings.frames or SOURCE_FRAMES
-    side = min(made.frame_shape)
+    side = 0 if shown_patients(made) else int(made.column("clips/height").min())
     if settings.window not in (0, side):
         raise ConfigError(
-            "generated clips are windows already",
+            "generated clips have their size already",
             key="window",
-            expected=f"{side} (theirs), or 0",
+            expected="0" if side == 0 else f"{side} (theirs), or 0",
             found=settings.window,
         )
     longest = 1 if made.kind is Kind.SCENES else int(made.column("clips/length").max())

@@ -54,7 +54,9 @@ def _measure(
             name=clip.name,
         )
         if partner is not None:
-            others = other_masks(clips[int(partner[number])].wire_mask, len(clip.image))
-            shuffled.update(probability, others, annotated=clip.annotated, group=group, name=clip.name)
+            others = other_masks(clips[int(partner[number])].wire_mask, clip.image.shape, clip.ignore)
+            shuffled.update(
+                probability, others, ignore=clip.ignore, annotated=clip.annotated, group=group, name=clip.name
+            )
     seed = context.seed
     return whole.result(seed=seed), None if partner is None else shuffled.result(seed=seed)

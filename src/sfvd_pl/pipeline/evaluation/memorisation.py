@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, get_args
 
 import numpy as np
 
+from sfvd_pl.datasets.backgrounds import Backgrounds, shown_by_clip
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.planted import Planted, PlantedKind
-from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip, WindowClips
+from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, MeasuredClip, Subset, WindowClips
+from sfvd_pl.datasets.windows import Window
 from sfvd_pl.metrics.arrays import Array
 from sfvd_pl.metrics.memorisation.bank import Bank
 from sfvd_pl.metrics.memorisation.scores import (
     PICTURE_LEVELS,
     WIRE,
     Level,
+    Score,
     calibrate,
     picture_scores,
     wire_score,
@@ -75,16 +78,23 @@ class Asked:
 def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
     """Nearest training clips of every generated clip, with thresholds calibrated on real clips of other patients.
 
+    A clip that shows a real one is a copy of it by construction: of such a clip, only the course of the wire that was
+    drawn into it is held against the training clips' wires.
+
     Raises:
         NotMeasuredError: There are no training clips, or too few real clips of others to calibrate on.
     """
     synthetic = context.synthetic
-    window, frames = synthetic[0].image.shape[1], len(synthetic[0].image)
+    shown = _shown(synthetic)
+    fresh = [number for number, name in enumerate(shown) if not name]
+    anchored = [number for number, name in enumerate(shown) if name]
+    window = min(min(synthetic[number].image.shape[1:]) for number in fresh[:1] or anchored)
+    frames = len(synthetic[0].image)
     index = ClipIndex(context.source, "train", "annotated")
     if not len(index.clips):
         raise NotMeasuredError("there are no training clips")
     with ExitStack() as stack:
-        search = Search(context, window, stack.enter_context(Bank()), stack.enter_context(Bank()))
+        search = Search(context, window, stack.enter_context(Bank()), stack.enter_context(Bank()), whole=bool(fresh))
         training = search.fill(index, frames)
         asked = calibration_sets(context, window, frames)
         scores = [judged for part in asked for judged in search.judge(part, "real clips")]
@@ -92,14 +102,19 @@ def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
         calibrated = calibrate(search.levels, [entry.scores for entry in scores], patients, FALSE_ALARMS)
         if not any(np.isfinite(threshold.value) for threshold in calibrated.thresholds):
             raise NotMeasuredError("there are too few real clips of other patients to calibrate on")
-        made = list(search.judge(Asked(synthetic, driven=True), "generated clips"))
-        rows = [set_row("synthetic", [entry.scores for entry in made], calibrated)]
+        judged = search.judge(Asked(Subset(synthetic, tuple(fresh)), driven=True), "generated clips")
+        by_number = dict(zip(fresh, judged, strict=True))
+        if anchored:
+            by_number |= zip(anchored, search.judge_drawn(_drawn(context, synthetic, anchored)), strict=True)
+        made = [by_number[number] for number in range(len(synthetic))]
+        in_question = [entry.scores for entry in made if entry.scores]
+        rows = [set_row("synthetic", in_question, calibrated)]
         floor = _floor(context)
         if floor is not None:
             held_out = search.judge(Asked(floor), "held-out clips")
             rows.append(set_row("floor", [entry.scores for entry in held_out], calibrated))
         planted = []
-        for kind in get_args(PlantedKind):
+        for kind in get_args(PlantedKind) if fresh else ():
             copies = Planted(_windows(context, "train", window, frames, PLANTED), kind, context.seed)
             found = list(search.judge(Asked(copies), f"{kind} copies"))
             planted.append(planted_row(kind, found, calibrated, search.banks))
@@ -107,12 +122,35 @@ def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
             calibrated,
             rate=FALSE_ALARMS,
             training=training,
+            judged={
+                "whole": len(fresh),
+                "wire": len(in_question) - len(fresh),
+                "lent": len(made) - len(in_question),
+            },
             artifact=synthetic.artifact.content_hash if isinstance(synthetic, ArtifactClips) else "",
             wire_found_by="mask" if search.evaluator is None else "evaluator",
             rows=rows,
             planted=planted,
             clips=clip_entries(made, calibrated, search.banks, window),
         )
+
+
+def _shown(clips: ClipSet) -> list[str]:
+    """Name of the real clip that each clip shows; empty where it shows none."""
+    if not isinstance(clips, ArtifactClips):
+        return [""] * len(clips)
+    names = shown_by_clip(clips.artifact, "background")
+    return [names[row] for row in clips.rows]
+
+
+def _drawn(
+    context: EvaluationContext, clips: ClipSet, numbers: Sequence[int]
+) -> Iterator[tuple[MeasuredClip, Array]]:
+    """Anchored clips with the wire that was drawn into each."""
+    assert isinstance(clips, ArtifactClips)
+    backgrounds = Backgrounds(clips.artifact, context.source)
+    for number in context.track(numbers, "drawn wires", total=len(numbers)):
+        yield clips[number], backgrounds.drawn(clips.rows[number]).wire_mask
 
 
 def _windows(context: EvaluationContext, split: str, window: int, frames: int, count: int) -> ClipSet:
@@ -153,17 +191,26 @@ def _floor(context: EvaluationContext) -> ClipSet | None:
 
 
 class Search:
-    """Training clips, and the scores of clips that are looked for among them."""
+    """Training clips, and the scores of clips that are looked for among them.
 
-    def __init__(self, context: EvaluationContext, window: int, pictures: Bank, wires: Bank) -> None:
+    Args:
+        context: Networks and processes.
+        window: Side of what is compared, pixels.
+        pictures: An empty bank.
+        wires: Another one.
+        whole: Whether pictures are compared, or wires only.
+    """
+
+    def __init__(self, context: EvaluationContext, window: int, pictures: Bank, wires: Bank, *, whole: bool) -> None:
         self.context = context
         self.window = window
+        self.whole = whole
         self.pictures = pictures
         self.wires = wires
         self.names: set[str] = set()
         self.neighbours: list[Neighbours] = []
         with suppress(NotMeasuredError):
-            self.neighbours = [Neighbours(space, window) for space in context.spaces if space.name == DOMAIN]
+            self.neighbours = [Neighbours(space, window) for space in context.spaces if whole and space.name == DOMAIN]
         self.evaluator: SegmentationModule | None = None
         with suppress(NotMeasuredError):
             self.evaluator = context.evaluator
@@ -177,7 +224,7 @@ class Search:
     @property
     def levels(self) -> list[Level]:
         """What is measured."""
-        found = [*PICTURE_LEVELS, *([WIRE] if len(self.wires) else [])]
+        found = [*(PICTURE_LEVELS if self.whole else ()), *([WIRE] if len(self.wires) else [])]
         return [*found, *(neighbours.level for neighbours in self.neighbours)]
 
     def fill(self, index: ClipIndex, frames: int) -> dict[str, int]:
@@ -197,17 +244,18 @@ class Search:
             "clips": len(index.clips),
             "patients": len(index.patients),
             "frames": int(index.length[index.clips].sum()),
-            "searched": self.pictures.frames,
+            "searched": (self.pictures if self.whole else self.wires).frames,
         }
 
     def _add(self, index: ClipIndex, clip: int, first: int, count: int) -> None:
         offsets = np.arange(first, min(first + count, int(index.length[clip])))
         name, patient = str(index.name[clip]), str(index.patient[clip])
-        whole = index.image(clip, offsets)
-        for neighbours in self.neighbours:
-            neighbours.add(len(self.pictures), patient, whole)
-        image = working_clip(whole * 255.0, self.window)
-        self.pictures.add(picture_view(padded(image)), name=name, patient=patient, first=first)
+        if self.whole:
+            frames = index.image(clip, offsets)
+            for neighbours in self.neighbours:
+                neighbours.add(len(self.pictures), patient, frames)
+            image = working_clip(frames * 255.0, self.window)
+            self.pictures.add(picture_view(padded(image)), name=name, patient=patient, first=first)
         masks = index.wire_mask(clip, offsets)
         if masks.any():
             mask = working_mask(masks, self.window).astype(np.float32)
@@ -219,8 +267,10 @@ class Search:
         for block in _blocks(self._with_wires(asked.clips, title), BLOCK):
             clips = [clip for clip, _ in block]
             owners = [clip.patient if asked.own else "" for clip in clips]
-            pictures = [Query(self._picture(clip, scale), owner) for clip, owner in zip(clips, owners, strict=True)]
-            scores = [picture_scores(found) for found in self._nearest(self.pictures, pictures)]
+            scores: list[dict[str, Score]] = [{} for _ in clips]
+            if self.whole:
+                pictures = [Query(self._picture(clip, scale), owner) for clip, owner in zip(clips, owners, strict=True)]
+                scores = [picture_scores(found) for found in self._nearest(self.pictures, pictures)]
             for neighbours in self.neighbours:
                 images = [clip.image.astype(np.float32) * (scale / 255.0) for clip in clips]
                 for entry, score in zip(scores, neighbours.scores(images, owners), strict=True):
@@ -228,6 +278,21 @@ class Search:
             for k, nearest in self._wires(block, owners, asked.driven):
                 scores[k] |= wire_score(nearest)
             yield from (Judged(clip.name, entry) for clip, entry in zip(clips, scores, strict=True))
+
+    def judge_drawn(self, clips: Iterable[tuple[MeasuredClip, Array]]) -> Iterator[Judged]:
+        """The scores of drawn wires by their course, around their middle; none where a training clip lent its mask."""
+        for block in _blocks(clips, BLOCK):
+            parts = []
+            for clip, drawn in block:
+                middle = np.argwhere(drawn)[:, 1:].mean(0) if drawn.any() else np.zeros(2)
+                room = np.maximum(np.array(drawn.shape[1:]) - self.window, 0)
+                top, left = np.clip(middle.round() - self.window // 2, 0, room).astype(int)
+                part = Window(int(top), int(left), self.window).cut(drawn).astype(np.uint8)
+                parts.append((replace(clip, wire_mask=part), part))
+            scores: list[dict[str, Score]] = [{} for _ in parts]
+            for k, nearest in self._wires(parts, [""] * len(parts), driven=True):
+                scores[k] = wire_score(nearest)
+            yield from (Judged(clip.name, entry) for (clip, _), entry in zip(parts, scores, strict=True))
 
     def _wires(
         self, block: Sequence[tuple[MeasuredClip, Array]], owners: Sequence[str], driven: bool

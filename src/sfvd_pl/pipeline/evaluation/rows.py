@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from sfvd_pl.artifacts import Kind
+from sfvd_pl.datasets.backgrounds import shown_by_clip
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, Degradation, Degraded, MeasuredClip, Subset
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext, NotMeasuredError
 
@@ -56,12 +57,15 @@ def each(
 
 
 def groups(clips: ClipSet) -> list[str]:
-    """What each clip is resampled with: the patient of a real one, a generated one by itself."""
-    base = clips
-    while isinstance(base, Subset | Degraded):
-        base = base.base
-    if isinstance(base, ArtifactClips) and base.artifact.kind is not Kind.SOURCE:
-        return [f"clip {number}" for number in range(len(clips))]
+    """What each clip is resampled with: the patient of a real one, or whom a generated one shows; else itself."""
+    if isinstance(clips, Subset):
+        whole = groups(clips.base)
+        return [whole[number] for number in clips.numbers]
+    if isinstance(clips, Degraded):
+        return groups(clips.base)
+    if isinstance(clips, ArtifactClips) and clips.artifact.kind is not Kind.SOURCE:
+        shown = shown_by_clip(clips.artifact, "background_patient")
+        return [shown[row] or f"clip {row}" for row in clips.rows]
     return list(clips.patients)
 
 

@@ -3,6 +3,7 @@
 import platform
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from sfvd_pl.artifacts import Kind
+from sfvd_pl.datasets.backgrounds import shown_by_clip
 from sfvd_pl.datasets.modules.base import cpu_cores
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet
 from sfvd_pl.errors import ConfigError
@@ -116,6 +118,7 @@ def _sets(context: EvaluationContext) -> dict[str, Any]:
             "identity": clips.identity,
             "clips": len(clips),
             "patients": _patients(clips),
+            **_backgrounds(clips),
         }
         for name, clips in sets.items()
         if clips is not None
@@ -127,6 +130,14 @@ def _patients(clips: ClipSet) -> int:
     if isinstance(clips, ArtifactClips) and clips.artifact.kind is not Kind.SOURCE:
         return len(clips.artifact.patients)
     return len(set(clips.patients))
+
+
+def _backgrounds(clips: ClipSet) -> dict[str, Any]:
+    """Of synthetic clips, how many show each patient."""
+    if not isinstance(clips, ArtifactClips) or clips.artifact.kind is not Kind.SYNTHETIC:
+        return {}
+    shown = shown_by_clip(clips.artifact, "background_patient")
+    return {"backgrounds": dict(Counter(patient for patient in shown if patient))}
 
 
 def machine() -> dict[str, Any]:

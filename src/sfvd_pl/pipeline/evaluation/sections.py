@@ -11,6 +11,7 @@ from sfvd_pl.pipeline.evaluation.label_fidelity import measure_label_fidelity
 from sfvd_pl.pipeline.evaluation.memorisation import measure_memorisation
 from sfvd_pl.pipeline.evaluation.motion import measure_motion
 from sfvd_pl.pipeline.evaluation.noise import measure_noise
+from sfvd_pl.pipeline.evaluation.seam import measure_seam
 from sfvd_pl.pipeline.evaluation.segmentation import measure_segmentation
 from sfvd_pl.pipeline.evaluation.video import measure_video
 from sfvd_pl.pipeline.evaluation.visibility import measure_visibility
@@ -38,6 +39,7 @@ SECTION_MEASURES: tuple[SectionMeasure, ...] = (
     SectionMeasure("image", measure_image, (*SETS, "spaces")),
     SectionMeasure("video", measure_video, (*SETS, "spaces")),
     SectionMeasure("noise", measure_noise, SETS),
+    SectionMeasure("seam", measure_seam, ("source", "synthetic")),
     SectionMeasure("motion", measure_motion, SETS),
     SectionMeasure("wire", measure_wire, SETS),
     SectionMeasure("visibility", measure_visibility, ("synthetic",)),

@@ -20,7 +20,8 @@ class EvaluateSettings:
         seed: Of windows, shuffling and resampling.
         split: Whose clips of ``real`` are the reference; nobody of them may have been learned from.
         windows_per_clip: Windows cut from each real clip.
-        window: Side of the windows, pixels; 0: that of the generated clips, or of the smaller of two sources.
+        window: Side of the windows, pixels; 0: that of the generated clips (whole frames where they show real clips),
+            or of the smaller of two sources.
         frames: Frames of a window; 0: those of the longest generated clip, and 16 of another source.
         only: Sections to measure, with commas between; empty: all of them.
         processes: Processes for what no network does; 0: one for each processor.

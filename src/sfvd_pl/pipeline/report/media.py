@@ -33,20 +33,25 @@ def _group(
     title: Callable[[MeasuredClip, int], str],
     predicted: Callable[[ClipSet], list[NDArray[np.bool_]]] | None = None,
 ) -> MediaClips | None:
-    """Some clips of a set, of the first one's size, cut to the length of the shortest."""
-    by_number = {number: clips[number] for number in numbers}
-    size = next((clip.image.shape[1:] for clip in by_number.values()), None)
-    by_number = {number: clip for number, clip in by_number.items() if clip.image.shape[1:] == size}
-    if not by_number:
+    """Some clips of a set, cut to the length of the shortest and padded to the size of the largest."""
+    chosen = [clips[number] for number in numbers]
+    if not chosen:
         return None
-    chosen = list(by_number.values())
     length = min(len(clip.image) for clip in chosen)
-    found = None if predicted is None else predicted(Subset(clips, tuple(by_number)))
+    size = np.max([clip.image.shape[1:] for clip in chosen], axis=0)
+
+    def stack(pictures: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+        room = [[(0, 0), *((0, int(gap)) for gap in size - frames.shape[1:])] for frames in pictures]
+        return np.stack([np.pad(frames[:length], gaps) for frames, gaps in zip(pictures, room, strict=True)])
+
+    found = None if predicted is None else predicted(Subset(clips, tuple(numbers)))
+    hidden = [np.zeros_like(clip.wire_mask) if clip.ignore is None else clip.ignore for clip in chosen]
     return MediaClips(
-        to_byte(np.stack([clip.image[:length] for clip in chosen]), clips.intensity_max),
-        np.stack([clip.wire_mask[:length] for clip in chosen]),
-        tuple(title(clip, number) for number, clip in by_number.items()),
-        predicted=None if found is None else np.stack([mask[:length] for mask in found]),
+        to_byte(stack([clip.image for clip in chosen]), clips.intensity_max),
+        stack([clip.wire_mask for clip in chosen]),
+        tuple(title(clip, number) for clip, number in zip(chosen, numbers, strict=True)),
+        predicted=None if found is None else stack(found),
+        ignore=stack(hidden) if any(part.any() for part in hidden) else None,
     )
 
 
@@ -157,6 +162,7 @@ def _title(clips: ClipSet, clip: MeasuredClip, number: int) -> str:
         return clip.name
     column, row = clips.artifact.column, clips.rows[number]
     asked, got = column("clips/requested_visibility")[row], column("clips/measured_visibility")[row]
-    title = f"{column('clips/mask_origin')[row]} mask, visibility asked {asked:.1f}, measured {got:.1f}"
+    shown = str(column("clips/background")[row])
+    title = f"{column('clips/mask_origin')[row]} mask{' in ' if shown else ''}{shown}, visibility asked {asked:.1f}, measured {got:.1f}"
     reason = str(column("clips/reject_reason")[row])
     return f"{title}: {reason}" if reason else title

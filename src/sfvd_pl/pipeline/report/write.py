@@ -102,7 +102,9 @@ def evaluate_run(run: Run, facts: RunFacts) -> tuple[dict[str, Any], Evaluation]
 
 def run_media(run: Run, evaluation: Evaluation, seed: int) -> ReportMedia:
     """Clips and curves of a run."""
-    return replace(collect_media(evaluation, seed), curves=curves_of(run), made=f"sfvd-pl {__version__}")
+    studies = tuple(sorted(path.parent.parent.name for path in run.folder.parent.glob("*/report/study.json")))
+    media = collect_media(evaluation, seed)
+    return replace(media, curves=curves_of(run), made=f"sfvd-pl {__version__}", studies=studies)
 
 
 def report_step(run: Run, facts: RunFacts) -> Step:

@@ -12,13 +12,14 @@ from sfvd_pl.report.sections.motion import motion_view
 from sfvd_pl.report.sections.noise import noise_view
 from sfvd_pl.report.sections.other import other_view
 from sfvd_pl.report.sections.segmentation import segmentation_view
-from sfvd_pl.report.sections.wire import gate_view, visibility_view, wire_view
+from sfvd_pl.report.sections.wire import gate_view, seam_view, visibility_view, wire_view
 from sfvd_pl.report.views import View
 
 VIEWS: Mapping[str, Callable[[Any], View]] = {
     "image": image_view,
     "video": video_view,
     "noise": noise_view,
+    "seam": seam_view,
     "motion": motion_view,
     "wire": wire_view,
     "visibility": visibility_view,

@@ -25,6 +25,7 @@ def films(group: MediaClips | None, kind: str) -> list[Film]:
             title,
             kind,
             predicted=None if group.predicted is None else group.predicted[index],
+            ignore=None if group.ignore is None else group.ignore[index],
         )
         for index, title in enumerate(group.titles)
     ]
@@ -40,6 +41,7 @@ def stills(media: ReportMedia) -> list[Picture]:
         picture = grid_picture(
             group.clips[:shown, middle],
             np.asarray(group.wire_masks)[:shown, middle],
+            ignore=None if group.ignore is None else group.ignore[:shown, middle],
             columns=shown,
             scale=fitting_scale(group.clips.shape[2], group.clips.shape[3], STILL_PX),
         )
@@ -53,7 +55,8 @@ def pictures_view(media: ReportMedia) -> View:
     """Typical clips."""
     if media.real is None and media.synthetic is None:
         return View("pictures", "Real beside synthetic", "Pictures", [Block(text=["No clips were kept in this run."])])
-    text = "Chosen by the seed, not by their looks. Yellow: the label of the wire, which drove a synthetic clip."
+    text = "Chosen by the seed, not by their looks. Yellow: the label of the wire, which drove a synthetic clip. "
+    text += "Blue: pixels of which nobody knows whether they show a wire; they count nowhere."
     blocks = [
         Block("", [text], pictures=stills(media)),
         Block("Real clips", films=films(media.real, "Real clip")),

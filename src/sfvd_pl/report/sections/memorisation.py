@@ -30,21 +30,34 @@ def memorisation_view(
         suspects: The most suspicious generated clips.
         originals: What each is most like in the training clips, in the same order.
     """
-    training = section["training"]
+    training, judged = section["training"], section["judged"]
+    of_bands = [about_bands(judged)] if judged["wire"] + judged["lent"] else []
     text = [
-        f"Every generated clip is held against {training['frames']} frames of {training['clips']} training clips of "
-        f"{training['patients']} patients, turned and mirrored in eight ways. Thresholds come from real clips that "
-        f"can't be copies: all levels together call at most {percent(section['rate'])} of such clips a copy, with "
-        f"{percent(section['confidence'])} confidence. The wire itself doesn't count: a mask put it there.",
+        *of_bands,
+        f"Every {'clip with a generated background' if judged['whole'] else 'drawn wire'} is held against "
+        f"{training['frames']} frames of {training['clips']} training clips of {training['patients']} patients, turned "
+        "and mirrored in eight ways. Thresholds come from real clips that can't be copies: all levels together call at "
+        f"most {percent(section['rate'])} of such clips a copy, with {percent(section['confidence'])} confidence. Of "
+        "pictures, the wire itself doesn't count: a mask put it there.",
         "What it can't see: anatomy at another zoom or angle, parts of a window, a mixture of several clips. A "
         "clip that is called clear isn't proven to be private.",
     ]
     blocks = [
         Block("", text, [_found(section), _levels(section)]),
-        Block("Planted copies", [ABOUT_PLANTED], [_planted(section)]),
+        *([Block("Planted copies", [ABOUT_PLANTED], [_planted(section)])] if section["planted"] else []),
         Block("The most suspicious clips", [ABOUT_CLIPS], [_clips(section)], films=_pairs(suspects, originals)),
     ]
     return View("memorisation", "Is anything copied?", "Copies", blocks)
+
+
+def about_bands(judged: Mapping[str, int]) -> str:
+    """What is asked of clips that show a real one."""
+    shown = judged["wire"] + judged["lent"]
+    return (
+        f"{shown} of {shown + judged['whole']} clips show a real training clip and are copies of it on purpose. Of these, "
+        f"only the course of the wire that was drawn in was looked for ({judged['wire']} clips), and not where a "
+        f"training clip lent its own mask ({judged['lent']})."
+    )
 
 
 ABOUT_PLANTED = "Copies of training clips, made on purpose and searched for like generated clips."

@@ -17,6 +17,8 @@ TITLES: Mapping[str, str] = {
     "noise": "real, with noise",
     "wrong masks": "real, wrong masks",
     "shuffled": "synthetic, shuffled masks",
+    "all": "all clips",
+    "accepted": "accepted by the gate",
 }
 """Names of sets for a reader."""
 ABOUT_ROWS = (

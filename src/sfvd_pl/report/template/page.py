@@ -10,6 +10,9 @@ _TOP = (
 <p class="meta">A reconstruction, chosen by this project, of SF-VD (label-efficient augmentation with video diffusion
 for guidewire segmentation). Preset {{ metrics.preset }}, seed {{ metrics.seed }}{% if made %}; {{ made }}{% endif
 %}.</p>
+{% for study in studies %}
+<p class="meta">How many labels it takes: the study <a href="../../{{ study }}/report/index.html">{{ study }}</a>.</p>
+{% endfor %}
 </header>
 """
     + BAR
@@ -21,6 +24,13 @@ for guidewire segmentation). Preset {{ metrics.preset }}, seed {{ metrics.seed }
 SUMMARY = """
 <section aria-labelledby="summary">
 <h2 id="summary">In a minute</h2>
+{% if notes %}
+<div class="caution">
+{% for note in notes %}
+<p>{{ note }}</p>
+{% endfor %}
+</div>
+{% endif %}
 <div class="verdicts">
 {% for verdict in verdicts %}
 <div class="verdict-card {{ verdict.answer }}">
