@@ -86,7 +86,7 @@ def test_a_run_that_was_moved_is_the_same_run(tmp_path: Path) -> None:
     """Paths of its own files, however they are spelled, are none of a step's settings."""
     roots = (tmp_path, tmp_path / "elsewhere")
     here, there = ([_configuration(step, root / "r") for step in _steps(_pipeline(root))] for root in roots)
-    assert len(here) == 8
+    assert len(here) == 9
     assert here == there
     assert here[0] != _configuration(_steps(_pipeline(tmp_path))[0], tmp_path)
 
