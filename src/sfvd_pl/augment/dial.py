@@ -10,12 +10,11 @@ from jaxtyping import Float, UInt8
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.morphology import skeletonize
 
-from sfvd_pl.datasets.windows import REGION_RADIUS_PX
 from sfvd_pl.metrics.visibility import clip_median, clip_visibility, wire_ring
 
-REACH_PX = 2.0
-"""Up to this distance from its mask a wire attenuates in full; from there its attenuation fades to 0 at the region's
-edge, where the pair's noise is all that is left."""
+REACH_PX, FADE_PX = 1.5, 3.0
+"""Up to the first distance from its mask a wire attenuates in full; to the second its attenuation fades to 0, where the
+pair's noise is all that is left."""
 LEAST_CONTRAST, MOST_CONTRAST = 0.02, 20.0
 """Powers between which the requested visibility is looked for."""
 BISECTIONS = 14
@@ -26,7 +25,7 @@ def attenuation(
     without_wire: Float[np.ndarray, "T H W"],
     wire_mask: UInt8[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, "T H W"]:
-    """``log(without / with)`` near the wire, 0 from ``REGION_RADIUS_PX`` on. A wire only takes signal away: what is
+    """``log(without / with)`` near the wire, 0 from ``FADE_PX`` on. A wire only takes signal away: what is
     negative is the pair's noise, which a high contrast would turn into a bright rim.
 
     Args:
@@ -39,7 +38,7 @@ def attenuation(
     for frame, wire in enumerate(wire_mask):
         if wire.any():
             distance = distance_transform_edt(wire == 0)
-            fade[frame] = np.clip((REGION_RADIUS_PX - distance) / (REGION_RADIUS_PX - REACH_PX), 0.0, 1.0)
+            fade[frame] = np.clip((FADE_PX - distance) / (FADE_PX - REACH_PX), 0.0, 1.0)
     return np.asarray(np.maximum(ratio, 0.0) * fade, np.float32)
 
 
@@ -53,8 +52,10 @@ def contrast_for(
     """The power g at which the clip's visibility (median CNR of its frames) is what is asked, by bisection.
 
     A background that is itself dark or bright along the wire may put the request out of reach; then it is the least or
-    the greatest power tried.
+    the greatest power tried. Where nothing can be measured, nothing is changed: 1.
     """
+    if not np.isfinite(clip_median(clip_visibility(base, wire_mask, ignore=ignore))):
+        return 1.0
     low, high = np.log(LEAST_CONTRAST), np.log(MOST_CONTRAST)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

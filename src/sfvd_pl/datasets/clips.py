@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from sfvd_pl.datasets.batch import ClipBatch
 from sfvd_pl.datasets.courses import random_course
 from sfvd_pl.datasets.index import ClipIndex
-from sfvd_pl.datasets.suspicion import Suspicion, suspected
+from sfvd_pl.datasets.suspicion import RIM_PX, Suspicion, suspected
 from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, centreline_nearness, choose_window, philox
 from sfvd_pl.diffusion import sample_noise, sample_seed
 from sfvd_pl.errors import SourceError
@@ -123,7 +123,8 @@ class ClipDataset(Dataset[ClipBatch]):
         if self.suspicion is None:
             return np.zeros(shape, np.bool_)
         rows = self.index.start[clip] + offsets
-        return np.stack([~suspected(self.suspicion.probability(int(row))) for row in rows])
+        suspects = np.stack([suspected(self.suspicion.probability(int(row))) for row in rows])
+        return ~(suspects | band_around(self.index.wire_mask(clip, offsets), RIM_PX))
 
     def _region(self, rng: np.random.Generator, wire_mask: NDArray[np.generic]) -> NDArray[np.bool_]:
         """What the network is to draw, ``T H W``."""
