@@ -5,8 +5,10 @@ import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from sfvd_pl.augment.dial import (
+    FADE_PX,
     LEAST_CONTRAST,
     MOST_CONTRAST,
+    REACH_PX,
     attenuation,
     attenuation_cnr,
     contrast_for,
@@ -36,10 +38,11 @@ def test_the_pair_gives_the_attenuation_back_near_the_wire_and_nothing_elsewhere
     base, true, mask = scene(0)
     found = attenuation(base * np.exp(-true), base, mask)
     distance = np.stack([distance_transform_edt(wire == 0) for wire in mask])
-    np.testing.assert_allclose(found[distance <= 2], true[distance <= 2], atol=1e-5)
-    assert not found[distance >= 4].any()
-    between = (distance > 2) & (distance < 4)
-    np.testing.assert_allclose(found[between], (true * (4 - distance) / 2)[between], atol=1e-5)
+    near, between = distance <= REACH_PX, (distance > REACH_PX) & (distance < FADE_PX)
+    np.testing.assert_allclose(found[near], true[near], atol=1e-5)
+    assert not found[distance >= FADE_PX].any()
+    fade = (FADE_PX - distance) / (FADE_PX - REACH_PX)
+    np.testing.assert_allclose(found[between], (true * fade)[between], atol=1e-5)
     black = attenuation(np.zeros_like(base), base, mask)
     assert np.isfinite(black).all(), "a pixel without signal has no logarithm"
     assert not attenuation(base * 0.9, base, nothing(mask)).any()
