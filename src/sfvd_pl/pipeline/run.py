@@ -85,6 +85,7 @@ class Pipeline:
         Returns:
             The predictions.
         """
+        say(f"run {self.settings.name}: arms {', '.join(arms)}, seed {self.settings.seed}")
         with self.run.locked():
             note_run(self.run, self.settings.preset, self.settings.seed, self._wandb)
             for step in self._compared(arms):
