@@ -1,12 +1,9 @@
 import numpy as np
-import pytest
-import torch
-from scipy.interpolate import splev, splprep
+from scipy.interpolate import griddata, splev, splprep
 from scipy.ndimage import label
-from torch.nn.functional import grid_sample
 
 from sfvd_pl.datasets.courses import draw_curve
-from sfvd_pl.datasets.transforms import FINE, classical, jitter, random_affine, warp_grid, warp_mask
+from sfvd_pl.datasets.transforms import classical, jitter
 
 SIDE = 96
 
@@ -17,13 +14,6 @@ def _curve(seed: int) -> np.ndarray:
     return np.array(splev(np.linspace(0, 1, 400), spline)).T
 
 
-def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Where the points of the input lie in the output; the matrix leads from output to input, x before y, -1..1."""
-    place = (points[:, ::-1] + 0.5) / SIDE * 2 - 1
-    back = np.linalg.solve(matrix[:, :2], (place - matrix[:, 2]).T).T
-    return ((back + 1) / 2 * SIDE - 0.5)[:, ::-1]
-
-
 def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
@@ -32,23 +22,36 @@ def _parts(mask: np.ndarray) -> int:
     return int(label(mask, np.ones((3, 3)))[1])
 
 
-@pytest.mark.parametrize(("width", "least"), [(1.0, 0.8), (1.5, 0.86), (2.0, 0.88), (3.0, 0.9)])
-def test_warped_wires_stay_whole_and_are_what_would_be_drawn(width: float, least: float) -> None:
-    ours, nearest, parts = [], [], []
-    for seed in range(20):
-        points, matrix = _curve(seed), random_affine(np.random.default_rng(seed))
-        mask = draw_curve(points, SIDE, SIDE, width) > 0.5
-        drawn = draw_curve(_moved(points, matrix), SIDE, SIDE, width) > 0.5
-        bends = np.zeros((2, 6, 6))
-        warped = warp_mask(mask, warp_grid(matrix, bends, SIDE, SIDE, fine=FINE))
-        ours.append(_dice(warped, drawn))
-        parts.append(_parts(warped) - _parts(mask))
-        values, grid = torch.from_numpy(mask.astype(np.float32))[None, None], warp_grid(matrix, bends, SIDE, SIDE)
-        plain = grid_sample(values, grid, mode="nearest", align_corners=False)
-        nearest.append(_dice(plain[0, 0].numpy() > 0, drawn))
-    assert max(parts) <= 0  # nothing breaks
-    assert np.mean(ours) > least
-    assert np.mean(ours) > np.mean(nearest) + (0.04 if width == 1 else 0.01)
+def _warp(seed: int) -> np.ndarray:
+    """Rows and columns of the input that the pixels of the output come from, seen in frames that hold them."""
+    image = np.stack([*np.mgrid[:SIDE, :SIDE], np.full((SIDE, SIDE), (SIDE - 1) / 2)]).astype(np.float32)
+    nothing = np.zeros((SIDE, SIDE), bool)
+    out, wire_mask, _ = classical(np.random.default_rng(seed), image, nothing, nothing)
+    assert not wire_mask.any()
+    gamma = np.log(out[2, 0, 0] / (SIDE - 1)) / np.log(0.5)  # frames share it
+    return (SIDE - 1) * (out[:2] / (SIDE - 1)).clip(0) ** (1 / gamma)
+
+
+def _length(points: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
+def test_warped_wires_stay_whole_and_are_what_would_be_drawn() -> None:
+    least = {1.0: 0.83, 1.5: 0.86, 2.0: 0.9, 3.0: 0.92}  # a mask of whole pixels doesn't say more of its curve
+    dice: dict[float, list[float]] = {width: [] for width in least}
+    for seed in range(16):
+        points, source = _curve(seed), _warp(seed)
+        if np.abs(source[0] - np.arange(SIDE)[:, None]).max() < 0.5:
+            continue  # no geometry this time
+        moved = griddata(source.reshape(2, -1).T, np.indices((SIDE, SIDE)).reshape(2, -1).T, points)
+        for width in least:
+            mask = draw_curve(points, SIDE, SIDE, width) > 0.5
+            drawn = draw_curve(moved, SIDE, SIDE, width * _length(moved) / _length(points)) > 0.5
+            _, wire, _ = classical(np.random.default_rng(seed), _frame()[0], mask, np.zeros_like(mask))
+            assert _parts(wire) <= _parts(mask)
+            dice[width].append(_dice(wire, drawn))
+    means = {width: np.mean(values) for width, values in dice.items()}
+    assert all(means[width] > least[width] for width in least), means
 
 
 def _frame(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,7 +63,7 @@ def _frame(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_the_generator_alone_decides() -> None:
-    one, two, other = (classical(np.random.default_rng(seed), *_frame()) for seed in (7, 7, 8))
+    one, two, other = (classical(np.random.default_rng(seed), *_frame()) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert not np.array_equal(one[0], other[0])
     jittered = [jitter(np.random.default_rng(seed), _frame()[0]) for seed in (1, 1, 2)]

@@ -1,16 +1,15 @@
 """Augmentation of training windows: jitter of the intensities for all, classical geometry and contrast for one arm."""
 
-import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from skimage.morphology import skeletonize
-from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+import os
+from functools import cache
+from random import Random
+from typing import Any
 
-FINE = 3
-"""Masks are warped at so many times the resolution, or wires of one pixel would break."""
+import numpy as np
+from jaxtyping import Bool, Float
+from skimage.morphology import skeletonize
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version at import
 
 
 def jitter(rng: np.random.Generator, image: Float[np.ndarray, "F H W"]) -> Float[np.ndarray, "F H W"]:
@@ -31,79 +30,38 @@ def classical(
 
     Args:
         rng: Decides everything.
-        image: Normalised frames, which share their geometry.
+        image: Normalised frames, which share all parameters.
         wire_mask: Of the centre frame.
         ignore: Likewise.
     """
-    affine, elastic, gamma, blur = rng.random(4) < (0.6, 0.25, 0.4, 0.15)
-    matrix = random_affine(rng) if affine else np.eye(2, 3)
-    bends = rng.uniform(-4.0, 4.0, (2, 6, 6)) * elastic
-    if affine or elastic:
-        height, width = wire_mask.shape
-        image = _sampled(image, warp_grid(matrix, bends, height, width)).numpy()
-        grid = warp_grid(matrix, bends, height, width, fine=FINE)
-        wire_mask, ignore = warp_mask(wire_mask, grid), _coverage(ignore, grid) >= 0.5
-    if gamma:
-        low, reach = image.min(), np.ptp(image) + 1e-6
-        image = ((image - low) / reach) ** np.exp(rng.uniform(-0.3, 0.3)) * reach + low
-    if blur:
-        image = gaussian_filter(image, (0.0, *[rng.uniform(0.4, 0.9)] * 2))
-    return image.astype(np.float32), wire_mask, ignore & ~wire_mask
+    low, reach = image.min(), np.ptp(image) + 1e-6
+    composition = _composition()
+    # set_random_seed would give each transform the same numbers: either all of them act, or none.
+    composition.set_random_state(rng, Random(int(rng.integers(2**63))))
+    out = composition(
+        image=((image - low) / reach).transpose(1, 2, 0).astype(np.float32),  # frames are channels of one image
+        mask=np.stack([wire_mask, ignore], -1).astype(np.float32),
+    )
+    wire, unknown = out["mask"].transpose(2, 0, 1)
+    wire_mask = (wire >= 0.5) | skeletonize(wire >= 0.3)  # the centreline, or wires of one pixel would break
+    changed: Float[np.ndarray, "F H W"] = (out["image"].transpose(2, 0, 1) * reach + low).astype(np.float32)
+    return changed, wire_mask, (unknown >= 0.5) & ~wire_mask
 
 
-def random_affine(rng: np.random.Generator) -> Float[np.ndarray, "2 3"]:
-    """From output to input, in units of half a side: turn to 25 degrees, zoom, shear and shift."""
-    turn, shear = np.deg2rad(rng.uniform(-25, 25)), np.tan(np.deg2rad(rng.uniform(-8, 8)))
-    turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    linear = turned @ np.array([[1.0, shear], [0.0, 1.0]]) / rng.uniform(0.85, 1.2)
-    return np.concatenate([linear, rng.uniform(-0.16, 0.16, (2, 1))], 1)
+@cache
+def _composition() -> Any:
+    import albumentations as A  # noqa: N812  # the library's own convention; seconds, so only where it is used
+    import cv2
 
-
-def warp_grid(
-    matrix: Float[np.ndarray, "2 3"], bends: Float[np.ndarray, "2 K K"], height: int, width: int, fine: int = 1
-) -> Float[Tensor, "1 Hf Wf 2"]:
-    """Where each output pixel comes from, as ``grid_sample`` wants it.
-
-    Args:
-        matrix: Affine map from output to input, x before y, -1..1 over a side.
-        bends: Displacements on a coarse lattice in pixels, smoothly interpolated.
-        height: Of the frame.
-        width: Of the frame.
-        fine: Output pixels for each pixel of a side.
-    """
-    theta = torch.from_numpy(matrix.astype(np.float32))[None]
-    size = (height * fine, width * fine)
-    grid = torch.nn.functional.affine_grid(theta, [1, 1, *size], align_corners=False)
-    smooth = interpolate(torch.from_numpy(bends.astype(np.float32))[None], size=size, mode="bicubic")
-    return grid + smooth.permute(0, 2, 3, 1) * (2.0 / torch.tensor([width, height]))
-
-
-def warp_mask(
-    mask: Bool[np.ndarray, "H W"], grid: Float[Tensor, "1 Hf Wf 2"]
-) -> Bool[np.ndarray, "H W"]:
-    """A wire's mask through a grid of ``FINE`` resolution; one pixel wide wires stay whole.
-
-    A pixel is wire if half of it is covered, or if the centreline runs through it.
-    """
-    if not mask.any():
-        return mask
-    fine = _sampled(mask[None].astype(np.float32), grid)[0].numpy()
-    centreline = _blocks(skeletonize(fine >= 0.4)).any((1, 3))
-    covered: Bool[np.ndarray, "H W"] = _blocks(fine >= 0.5).mean((1, 3)) >= 0.55
-    return covered | centreline
-
-
-def _coverage(mask: Bool[np.ndarray, "H W"], grid: Tensor) -> Float[np.ndarray, "H W"]:
-    fine = _sampled(mask[None].astype(np.float32), grid)[0].numpy()
-    covered: Float[np.ndarray, "H W"] = _blocks(fine).mean((1, 3))
-    return covered
-
-
-def _sampled(image: Float[np.ndarray, "C H W"], grid: Tensor) -> Tensor:
-    values = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
-    return grid_sample(values, grid, mode="bilinear", padding_mode="reflection", align_corners=False)[0]
-
-
-def _blocks(fine: NDArray[np.generic]) -> NDArray[np.generic]:
-    """``(H FINE) (W FINE)`` as ``H FINE W FINE``."""
-    return fine.reshape(fine.shape[0] // FINE, FINE, -1, FINE)
+    warp = {"mask_interpolation": cv2.INTER_LINEAR, "border_mode": cv2.BORDER_REFLECT_101}
+    return A.Compose(
+        [
+            A.Affine(
+                scale=(0.85, 1.2), keep_ratio=True, rotate=(-25, 25), shear=(-8, 8), translate_percent=(-0.08, 0.08),
+                p=0.6, **warp,
+            ),
+            A.ElasticTransform(alpha=120.0, sigma=10.0, p=0.25, **warp),
+            A.RandomGamma(gamma_limit=(75, 135), p=0.4),
+            A.GaussianBlur(blur_limit=0, sigma_limit=(0.4, 0.9), p=0.15),
+        ]
+    )
