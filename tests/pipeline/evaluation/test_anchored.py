@@ -19,7 +19,6 @@ from sfvd_pl.pipeline.report.media import collect_media
 from sfvd_pl.report.describe import describe
 from sfvd_pl.report.html import render
 
-
 SECTIONS = "noise,seam,motion,wire,visibility,label_fidelity,gate,memorisation"
 
 
