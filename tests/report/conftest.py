@@ -87,7 +87,15 @@ def made_up_metrics() -> dict[str, Any]:
             }
             for name, seconds, made in stages
         ],
-        "sets": {"synthetic": {"title": "synthetic", "identity": "0" * 64, "clips": 120, "patients": 3, "backgrounds": {"p10": 70, "p11": 26}}},
+        "sets": {
+            "synthetic": {
+                "title": "synthetic",
+                "identity": "0" * 64,
+                "clips": 120,
+                "patients": 3,
+                "backgrounds": {"p10": 70, "p11": 26},
+            }
+        },
         "not_measured": {},
         **copy.deepcopy(feature_sections()),
         "label_fidelity": made_up_fidelity(),

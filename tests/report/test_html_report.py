@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from sfvd_pl.metrics.schema import SECTIONS, clean_metrics
 from sfvd_pl.report import numbers, plots, summary
 from sfvd_pl.report.html import render, write_report
 from sfvd_pl.report.media import MediaClips, ReportMedia
+from sfvd_pl.report.numbers import signed
 from sfvd_pl.report.sections.verdict import difference
 from sfvd_pl.report.summary import mentioned
 
@@ -174,7 +176,7 @@ def test_unknown_numbers_are_dashes(metrics: dict[str, Any]) -> None:
         None
     )
     for row in unknown["visibility"]["rows"]:
-        row.update(n=0, **dict.fromkeys(("pearson", "spearman", "slope", "intercept"), dict(NOTHING)))
+        row.update(n=0, **{key: dict(NOTHING) for key in ("pearson", "spearman", "slope", "intercept")})
     unknown["visibility"].update(requested=[], measured=[], accepted=[])
     unknown["gate"].update(n=0, accepted=0, rate=None, reasons={})
     for arm in unknown["segmentation"]["arms"]:
@@ -213,7 +215,7 @@ def answers(metrics: dict[str, Any]) -> dict[str, summary.Verdict]:
 
 def test_answers_about_looks_follow_the_numbers(metrics: dict[str, Any]) -> None:
     """Of noise alone: it is too weak, contrast is right, grain is partly frozen."""
-    del metrics["motion"], metrics["image"], metrics["video"]
+    del metrics["motion"], metrics["image"], metrics["video"], metrics["seam"]
     looks = answers(metrics)["looks"]
     assert looks.answer == "no" and [reason.holds for reason in looks.reasons] == [False, True, False]
     assert any("flattered" in text for text in summary.cautions(metrics))
@@ -231,7 +233,7 @@ def test_answers_about_looks_follow_the_numbers(metrics: dict[str, Any]) -> None
 def test_features_speak_for_synthetic_clips_only_where_they_are_nearer_than_known_faults(
     metrics: dict[str, Any],
 ) -> None:
-    for name in ("noise", "motion"):
+    for name in ("noise", "motion", "seam"):
         del metrics[name]
     looks = answers(metrics)["looks"]
     assert looks.answer == "yes" and [reason.holds for reason in looks.reasons] == [True, True]
@@ -310,6 +312,34 @@ def test_without_test_patients_it_is_not_known_whether_it_helped(metrics: dict[s
     assert found["helps"].words == "It cannot be known: there are no test patients"
     assert {found[key].answer for key in ("looks", "labels", "helps")} == {"unknown"}
     assert all("no test patients" in found[key].reasons[0].text for key in ("looks", "labels", "helps"))
+
+
+def test_a_seam_is_a_fault(metrics: dict[str, Any]) -> None:
+    metrics["seam"]["rows"][0]["std_ratio"]["mean"] = 1.3
+    reason = next(reason for reason in answers(metrics)["looks"].reasons if "edge of what was drawn" in reason.text)
+    assert reason.holds is False and "1.30 times" in reason.text
+
+
+def test_rivals_are_named_beside_the_clips(metrics: dict[str, Any]) -> None:
+    arms = metrics["segmentation"]["arms"]
+    arms[1]["name"], arms[2]["name"] = "paste", "synthetic"
+    metrics["segmentation"]["tests"]["rows"] = []
+    gap = np.mean([arms[2]["patients"][name]["dice"] - row["dice"] for name, row in arms[1]["patients"].items()])
+    text = next(reason.text for reason in answers(metrics)["helps"].reasons if reason.text.startswith("paste"))
+    assert f"a rival: wires rendered into real frames, which takes no generator; synthetic is {signed(gap, 3)}" in text
+
+
+def test_whose_pictures_they_are_comes_first(metrics: dict[str, Any]) -> None:
+    assert summary.notes(metrics) == [
+        "These clips show real patients: 96 of 120 synthetic clips have a real training clip of patients p10, p11 as "
+        "their background. Share them as you would share those clips."
+    ]
+    metrics["sets"]["synthetic"]["backgrounds"] = {}
+    metrics["gate"]["dice"] = None
+    del metrics["segmentation"]
+    metrics["not_measured"]["segmentation"] = "there are no test patients, so nothing can be known"
+    fresh, few, nobody = summary.notes(metrics)
+    assert "none shows a real clip" in fresh and "too few" in few and nobody.startswith("There are no test patients.")
 
 
 def test_few_patients_are_called_few(metrics: dict[str, Any]) -> None:

@@ -210,6 +210,7 @@ class WindowClips(ClipSet):
             self.index.require_labels()
         self.title = title or f"real, {split} patients"
         self.intensity_max = self.index.artifact.intensity_max
+        self.whole = window == 0
         self._recipe = [split, window, frames, seed, windows_per_clip, with_wire]
         found: list[_Cut | None] = []
         for clip in (int(clip) for clip in self.index.clips):

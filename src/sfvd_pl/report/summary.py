@@ -94,9 +94,6 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
                 f"grain is correlated from frame to frame by {signed(grain)} against real clips",
             ),
         ]
-    if (seam := metrics.get("seam")) and (ratio := _value(seam["rows"][0], "std_ratio")) is not None:
-        text = f"grain at the edge of what was drawn is {number(ratio)} times that of the same real frames"
-        reasons.append(Reason(_near_one(ratio, NOISE_TOLERANCE), text))
     motion = metrics.get("motion")
     for key, words in (("warp_ratio", "what optical flow leaves"), ("local_flicker", "flicker")):
         made, real = (_value(_row(motion, name), key) for name in ("synthetic", "real"))
@@ -106,6 +103,12 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
                 Reason(_near_one(share, MOTION_TOLERANCE), f"{words} is {number(share)} times that of real clips")
             )
     reasons += feature_reasons(metrics.get("image"), "frames") + feature_reasons(metrics.get("video"), "clips")
+    compared = bool(reasons)
+    reasons = reasons or _unmeasured(metrics, ("noise",))
+    if (seam := metrics.get("seam")) and (ratio := _value(seam["rows"][0], "std_ratio")) is not None:
+        text = f"grain at the edge of what was drawn is {number(ratio)} times that of the same real frames"
+        # The edge alone doesn't make a clip look right.
+        reasons.append(Reason(_near_one(ratio, NOISE_TOLERANCE) if compared else None, text))
     rule = (
         f"Noise, contrast and seam within {percent(NOISE_TOLERANCE)} of real clips, frame-to-frame correlation at most "
         f"{number(GRAIN_TOLERANCE, 1)} above theirs, motion within {percent(MOTION_TOLERANCE)}; feature distances "
@@ -113,7 +116,7 @@ def _looks(metrics: Mapping[str, Any]) -> Verdict:
     )
     return _judged(
         "Does it look right?",
-        reasons or _unmeasured(metrics, ("noise",)),
+        reasons,
         {"yes": "Yes, in all that was measured", "partly": "Only in part", "no": "No", "unknown": "Unknown"},
         rule,
     )

@@ -111,7 +111,9 @@ def measure_memorisation(context: EvaluationContext) -> dict[str, Any]:
         rows = [set_row("synthetic", in_question, calibrated)]
         floor = _floor(context)
         if floor is not None:
-            held_out = search.judge(Asked(floor), "held-out clips")
+            if isinstance(floor, WindowClips) and floor.whole:
+                floor = _windows(context, floor.index.split, window, frames, CALIBRATION)
+            held_out = search.judge(Asked(spread(floor)), "held-out clips")
             rows.append(set_row("floor", [entry.scores for entry in held_out], calibrated))
         planted = []
         for kind in get_args(PlantedKind) if fresh else ():
@@ -181,13 +183,13 @@ def calibration_sets(context: EvaluationContext, window: int, frames: int) -> li
 
 
 def _floor(context: EvaluationContext) -> ClipSet | None:
-    """Windows of held-out patients whom no training clip shows; None where there are none."""
+    """The reference, if it is of patients whom no training clip shows; None otherwise."""
     try:
         clips = context.reference
     except NotMeasuredError:
         return None
     train = set(ClipIndex(context.source, "train").patients)
-    return spread(clips) if not train & set(clips.patients) else None
+    return clips if not train & set(clips.patients) else None
 
 
 class Search:
