@@ -102,9 +102,8 @@ def export_artifact(artifact: Artifact, out: Path, config: ExportConfig, *, prog
         write_json(folder / LISTING, {**about, **learned, "clips": listed})
     left = artifact.n_clips - len(rows)
     head = f"{out}: {len(rows)} clips as {config.format}"
-    if "clips/accepted" in artifact.keys and config.accepted is not False:
-        rejected = int((~artifact.column("clips/accepted")).sum())
-        head += f"; {rejected} that the gate rejected left out (--accepted false)"
+    if left and "clips/accepted" in artifact.keys and config.accepted is not False:
+        head += f"; {left} that the gate rejected left out (--accepted false exports them too)"
     elif left:
         head += f" of {artifact.n_clips}"
     return [head, *lines]
