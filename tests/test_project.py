@@ -199,7 +199,7 @@ def test_tiny_takes_an_optimiser_step(step: str, tmp_path: Path) -> None:
     else:
         assert isinstance(module, SceneModule | MotionModule)
         frames_needed = 1 if step == "scene" else module.network.context_frames + module.block
-        per_sample, _ = module.losses(random_clips(2, frames_needed, side))
+        per_sample = module.losses(random_clips(2, frames_needed, side))
         assert per_sample.shape == (2,)
         loss = per_sample.mean()
     loss.backward()

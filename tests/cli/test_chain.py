@@ -252,7 +252,7 @@ def test_a_changed_setting_redoes_its_step_and_those_behind_it(chain: Chain, sfv
     """Last in this file: it changes the run."""
     done = sfvd("run", "augment", *chain.arguments, "--augment.plan.num_clips", "2")
     assert done.status == 0, done.err
-    assert "guide: nothing to do" in done.out
+    assert "gate: nothing to do" in done.out
     assert "configuration changed" in done.out
     assert Artifact.open(chain.run / "synthetic.h5").n_clips == 2
     assert Artifact.open(chain.run / "augment.previous-1" / "synthetic.h5").n_clips == 4

@@ -50,7 +50,7 @@ def test_print_config_shows_everything_and_can_be_read_back(
     assert config["seed_everything"] == 5
     assert config["trainer"]["max_steps"] == 2
     assert config["model"]["objective"]["prediction_type"] == "v_prediction"
-    assert config["data"]["labelled_share"] == 0.75
+    assert config["data"]["labelled_share"] == 0.5
     (tmp_path / "all.yaml").write_text(done.out)
     again = sfvd(stage, "fit", "--config", tmp_path / "all.yaml", "--print_config")
     assert again.status == 0, again.err
