@@ -101,7 +101,11 @@ def test_show_names_the_patients_and_a_patient_that_is_not_the_artifacts_is_refu
 
 
 @pytest.mark.parametrize("erase", [False, True])
-def test_mixed_with_fresh_clips_each_is_judged_in_its_way(uneven: Path, tmp_path: Path, erase: bool) -> None:
+def test_mixed_with_fresh_clips_each_is_judged_in_its_way(
+    uneven: Path, tmp_path: Path, erase: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfvd_pl.pipeline.evaluation.memorisation.CALIBRATION", 16)
+    monkeypatch.setattr("sfvd_pl.pipeline.evaluation.memorisation.PLANTED", 1)
     mixed = write_anchored(tmp_path / "mixed.h5", uneven, anchored=0.5, erase_known=erase)
     metrics = evaluate(
         EvaluateSettings(real=uneven, generated=mixed, only="seam,memorisation", processes=1), progress=False
