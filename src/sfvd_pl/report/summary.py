@@ -237,7 +237,7 @@ def _copies(metrics: Mapping[str, Any]) -> Verdict:
         ]
         words = "Every clip shows a real training clip, on purpose"
         if made["copies"]:
-            return Verdict(question, "no", f"{words}; {made['copies']} drawn wires are copies, too", reasons, rule)
+            return Verdict(question, "no", f"{words}; copied drawn wires: {made['copies']}", reasons, rule)
         return Verdict(question, "partly", f"{words}; of the drawn wires none was found to be a copy", reasons, rule)
     unknown = sum(clip["verdict"] == "unknown" for clip in section["clips"])
     share = f"at most {percent(made['share']['high'])} of such clips, by the interval"
