@@ -11,7 +11,7 @@ from sfvd_pl.artifacts import Artifact, Kind, content_hash, file_hash, find_pare
 
 
 def write(folder: Path, kind: Kind, *, name: str | None = None, seed: int = 0, **origin: Any) -> Path:
-    facts = {"parents": {}, "patients": ("p0",)} | origin
+    facts = {"parents": {}, "patients": ("p0", "p1")} | origin
     columns = columns_of(kind, seed=seed)
     return write_artifact(folder / (name or f"{kind}.h5"), kind, columns, provenance=provenance(**facts))
 
@@ -77,7 +77,7 @@ def test_parents_that_do_not_belong_together_are_found(tmp_path: Path) -> None:
 
 
 def test_patients_that_a_parent_was_learned_from_cannot_be_forgotten(tmp_path: Path) -> None:
-    scenes = write(tmp_path, Kind.SCENES, patients=("p0", "p7"))
+    scenes = write(tmp_path, Kind.SCENES, patients=("p0", "p1", "p7"))
     write(tmp_path, Kind.SYNTHETIC, parents={"scenes": content_hash(scenes)})
     (problem,) = problems(tmp_path / "synthetic.h5")
     assert "was learned from p7; this artifact doesn't say so" in problem

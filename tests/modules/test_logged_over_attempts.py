@@ -64,7 +64,7 @@ def test_nothing_is_missing_or_there_twice(
     source: Path, tmp_path: Path, undisturbed: dict[tuple[int, str], Any]
 ) -> None:
     """All attempts are one journal; the step behind which one is stopped is in its CSV file, too."""
-    assert {key for _, key in undisturbed} == {"train/loss", "lr-AdamW", "val/loss", "val/null_share", "scenes"}
+    assert {key for _, key in undisturbed} == {"train/loss", "lr-AdamW", "val/loss", "scenes"}
     assert [step for step, key in undisturbed if key == "train/loss"] == list(range(6))
     folder, log = tmp_path / "scene", tmp_path / "log.txt"
     command = _fit(source, folder, "--ckpt_path", "last")

@@ -27,6 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TrackingServer]:
     with tracking_server() as stand_in:
         monkeypatch.setenv("WANDB_BASE_URL", stand_in.url)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "300")  # a busy machine is slow
         yield stand_in
 
 

@@ -166,19 +166,6 @@ def test_a_mask_sequence_of_a_held_out_patient_is_found_without_the_list_of_pati
         _refused_with(caught.value, [victim])
 
 
-def test_a_held_out_patient_who_is_shown_is_found_without_the_list_of_patients(source: Path, tmp_path: Path) -> None:
-    """A test patient's clip is the background of one synthetic clip; the list of patients is clean."""
-    victim = sorted(patients_of(source, "test"))[0]
-    shown = rewritten(
-        write_synthetic(tmp_path / "clean.h5", source),
-        tmp_path / "shown.h5",
-        clips__background_patient=np.array([""] * 5 + [victim], object),
-    )
-    with pytest.raises(LeakError) as caught:
-        segmentation_data(source, synthetic=shown, mix=MixConfig("synthetic")).train_dataloader()
-    _refused_with(caught.value, [victim])
-
-
 def test_synthetic_clips_that_do_not_say_whom_they_were_learned_from_are_refused(source: Path, tmp_path: Path) -> None:
     path = write_synthetic(tmp_path / "anonymous.h5", source, patients=[])
     with pytest.raises(LeakError, match="doesn't say whom"):

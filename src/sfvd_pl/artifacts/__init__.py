@@ -23,7 +23,6 @@ from sfvd_pl.artifacts.lineage import (
     refuse_seen,
     refuse_seen_by,
     require_source,
-    shown_patients,
 )
 from sfvd_pl.artifacts.manifest import verify_shards
 from sfvd_pl.artifacts.parents import file_hash, find_parents
@@ -63,7 +62,6 @@ __all__ = [
     "refuse_seen",
     "refuse_seen_by",
     "require_source",
-    "shown_patients",
     "require_whole",
     "shared_fact",
     "verify",

@@ -23,13 +23,6 @@ def mask_patients(artifact: Artifact, among: Iterable[str]) -> set[str]:
     return {patient for patient in among if any(clip.startswith(f"{patient}/") for clip in clips)}
 
 
-def shown_patients(artifact: Artifact) -> set[str]:
-    """Patients whose real clips an artifact's generated clips show around the wire."""
-    if "clips/background_patient" not in artifact.keys:
-        return set()
-    return set(map(str, artifact.column("clips/background_patient"))) - {""}
-
-
 def refuse_seen(
     learned: Iterable[str], unseen: Iterable[str], *, what: str, file: str | os.PathLike[str] | None
 ) -> None:
@@ -67,14 +60,14 @@ def refuse_seen(
 
 
 def refuse_seen_by(artifact: Artifact, unseen: Iterable[str], *, what: str) -> None:
-    """Refuse a generated artifact that unseen patients went into: through a model, as the source
-    of a mask sequence, or as a background.
+    """Refuse a generated artifact that unseen patients went into: through a model, as a background (the writer keeps
+    only artifacts that name those among their patients), or as the source of a mask sequence.
 
     Raises:
         LeakError: As :func:`refuse_seen`.
     """
     unseen = set(unseen)
-    learned = {*artifact.patients, *mask_patients(artifact, unseen), *shown_patients(artifact)}
+    learned = {*artifact.patients, *mask_patients(artifact, unseen)}
     learned = learned if artifact.patients else set()
     refuse_seen(learned, unseen, what=what, file=artifact.path)
 

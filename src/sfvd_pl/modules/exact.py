@@ -70,5 +70,5 @@ def log_and_reset(module: pl.LightningModule, **metrics: Metric) -> None:
     if batches is not None and not batches.measured:
         return
     for name, metric in metrics.items():
-        module.log(name.replace("__", "/"), metric.compute(), prog_bar=name != "val__null_share")
+        module.log(name.replace("__", "/"), metric.compute(), prog_bar=True)
         metric.reset()

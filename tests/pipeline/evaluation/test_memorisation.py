@@ -15,7 +15,7 @@ from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.augment.exclude import exclude_copies
 from sfvd_pl.cli import main as cli
 from sfvd_pl.datasets.planted import Planted
-from sfvd_pl.datasets.segmentation import SyntheticFrames
+from sfvd_pl.datasets.segmentation import MadeFrames
 from sfvd_pl.datasets.sets import ArtifactClips, MeasuredClip, WindowClips
 from sfvd_pl.errors import ArtifactError, ConfigError, MetricsError
 from sfvd_pl.metrics.schema import clean_metrics, validate_section, write_metrics
@@ -214,7 +214,7 @@ def test_copies_are_left_out_and_the_rest_is_used(
     assert np.array_equal(new.rows("frames/image", 0, new.n_frames), old.rows("frames/image", 0, 6 * FRAMES))
     assert new.parents["synthetic"] == old.content_hash and new.patients == old.patients
     assert [entry["clip"] for entry in new.config["excluded"]] == [f"synthetic/{k:06d}" for k in range(6, 10)]
-    assert len(SyntheticFrames(out, ("nobody",), Artifact.open(grainy).content_hash).rows) == 6 * FRAMES
+    assert len(MadeFrames(out, Kind.SYNTHETIC, ("nobody",), Artifact.open(grainy).content_hash).rows) == 6 * FRAMES
     assert (cli.main(arguments) == 1 and "--overwrite" in capsys.readouterr().err) or out.exists()
     assert cli.main([*arguments, "--overwrite", "true"]) == 0
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by, shown_patients
+from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by
+from sfvd_pl.datasets.backgrounds import shown_by_clip
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.joined import Joined
 from sfvd_pl.datasets.sets import ArtifactClips, ClipSet, WindowClips
@@ -122,7 +123,7 @@ def _extent(settings: EvaluateSettings, real: Artifact, made: Artifact) -> tuple
     if made.kind is Kind.SOURCE:
         sides = [int(a.column(f"clips/{side}").min()) for a in (real, made) for side in ("height", "width")]
         return settings.window or min(sides), settings.frames or SOURCE_FRAMES
-    side = 0 if shown_patients(made) else int(made.column("clips/height").min())
+    side = 0 if any(shown_by_clip(made, "background_patient")) else int(made.column("clips/height").min())
     if settings.window not in (0, side):
         raise ConfigError(
             "generated clips have their size already",
