@@ -220,9 +220,10 @@ class Plan:
         clip = self.backgrounds[order[number]]
         start = int(uniform[4] * (index.length[clip] - config.frames + 1))
         offsets = np.arange(start, start + config.frames)
-        known_wire, unknown = index.wire_mask(clip, offsets), self._unknown(clip, offsets)
+        known_wire = index.wire_mask(clip, offsets)
+        unknown, likely = self._unknown(clip, offsets)
         image = index.image(clip, offsets)
-        mask, origin, mask_source = self._course(rng, image, known_wire, known_wire.shape)
+        mask, origin, mask_source = self._course(rng, image, known_wire | likely, known_wire.shape)
         ignore = unknown & (1 - (mask | known_wire))
         without = clip_median(clip_visibility(image, mask, ignore=ignore))
         return PlannedClip(
@@ -246,14 +247,18 @@ class Plan:
         high = max(high, 1.5 * low)
         return float(np.exp(np.log(low) + (np.log(high) - np.log(low)) * uniform))
 
-    def _unknown(self, clip: int, offsets: NDArray[np.int64]) -> UInt8[np.ndarray, "T H W"]:
-        """Pixels of which nobody knows whether they are wire."""
-        given = self.index.ignore(clip, offsets)
+    def _unknown(
+        self, clip: int, offsets: NDArray[np.int64]
+    ) -> tuple[UInt8[np.ndarray, "T H W"], UInt8[np.ndarray, "T H W"]]:
+        """Pixels of which nobody knows whether they are wire, and those of them that more likely are."""
+        unknown = self.index.ignore(clip, offsets)
+        likely = np.zeros_like(unknown)
         rows = self.index.start[clip] + offsets
         for frame, (row, known) in enumerate(zip(rows, self.index.known(clip, offsets), strict=True)):
             if not known:
-                given[frame] = suspected(self.suspicion.probability(int(row)))
-        return given
+                probability = self.suspicion.probability(int(row))
+                unknown[frame], likely[frame] = suspected(probability), probability > 0.5
+        return unknown, likely
 
     def _course(
         self,
