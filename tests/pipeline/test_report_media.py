@@ -12,7 +12,7 @@ from sfvd_pl.pipeline.report.media import collect_media
 
 
 def test_clips_of_several_sizes_are_shown_with_their_own_titles(tmp_path: Path) -> None:
-    """A grid holds clips of one size: the second accepted clip is smaller, and left out with its title."""
+    """A grid holds clips of one size: the second accepted clip is smaller, and black where it lacks rows."""
     made = write_synthetic(tmp_path / "synthetic.h5", write_toy_source(tmp_path / "source.h5"), accepted=[True] * 4)
     ignore = Artifact.open(made).column("frames/ignore").copy()
     ignore[FRAMES : 2 * FRAMES, WINDOW - 4 :] = 1
@@ -26,5 +26,6 @@ def test_clips_of_several_sizes_are_shown_with_their_own_titles(tmp_path: Path) 
     inputs = SimpleNamespace(synthetic=ArtifactClips(path), reference=None, evaluator=None, source=None)
     shown = collect_media(SimpleNamespace(metrics={}, context=SimpleNamespace(inputs=inputs)), 0).synthetic
     assert shown is not None
-    assert shown.clips.shape[::2] == (3, WINDOW)
-    assert [title.rsplit(" ", 1)[1] for title in shown.titles] == ["0.0", "2.0", "3.0"]
+    assert shown.clips.shape[::2] == (4, WINDOW)
+    assert [title.rsplit(" ", 1)[1] for title in shown.titles] == ["0.0", "1.0", "2.0", "3.0"]
+    assert not shown.clips[1, :, WINDOW - 4 :].any() and shown.clips[1].any()

@@ -37,7 +37,7 @@ class SegmentationDataModule(SourceDataModule):
         ConfigError: Unknown ``labels``, or an even number of ``frames``.
     """
 
-    decisive = (*SourceDataModule.decisive, "mix", "labels", "val_frames", "frames")
+    decisive = (*SourceDataModule.decisive, "mix", "labels", "val_frames", "frames", "window")
 
     def __init__(
         self,
