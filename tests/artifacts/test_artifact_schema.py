@@ -10,8 +10,9 @@ import pytest
 from artifact_samples import columns_of, write_artifact
 
 from sfvd_pl.artifacts import AXES, SCHEMA_VERSION, SCHEMAS, Artifact, Column, Kind, content_hash
+from sfvd_pl.artifacts.columns import DTYPES
 from sfvd_pl.artifacts.docs import BEGIN, END, main, renewed, schema_markdown
-from sfvd_pl.artifacts.schema import DTYPES, GENERATED_KINDS
+from sfvd_pl.artifacts.schema import GENERATED_KINDS
 from sfvd_pl.errors import ArtifactError
 
 PAGE = Path(__file__).parents[2] / "docs" / "artifacts.md"

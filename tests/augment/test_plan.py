@@ -144,13 +144,6 @@ def test_hard_clips_and_guidance_are_drawn_as_often_and_as_strong_as_asked(sourc
     assert np.abs(scales).max() <= 0.05 and scales.min() < -0.03 and scales.max() > 0.03
 
 
-@pytest.mark.parametrize("size", [1, 5, 100])
-def test_batches_hold_every_id_once_in_order(source: Path, suspects: Path, size: int) -> None:
-    batches = _plan(source, suspects).batches(range(24), size)
-    assert [i for batch in batches for i in batch] == list(range(24))
-    assert all(len(batch) == size for batch in batches[:-1])
-
-
 def test_a_source_that_can_not_be_planned_for_is_refused(source: Path, tmp_path: Path, suspects: Path) -> None:
     with pytest.raises(SourceError, match="at least 7 frames"):
         _plan(source, suspects, frames=7)

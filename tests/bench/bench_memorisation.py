@@ -21,7 +21,8 @@ from sfvd_pl.pipeline.evaluation.context import EvaluationContext, Inputs
 from sfvd_pl.pipeline.evaluation.memorisation import FALSE_ALARMS, Asked, Search, calibration_sets
 from sfvd_pl.sources.phantom.config import PhantomConfig
 from sfvd_pl.sources.phantom.simulate import simulate_clips
-from sfvd_pl.sources.write import SplitConfig, write_source
+from sfvd_pl.sources.split import SplitConfig
+from sfvd_pl.sources.write import write_source
 
 WINDOW, FRAMES = 64, 8
 

@@ -1,12 +1,10 @@
 """Noise that belongs to a sample: the same bytes in any batch."""
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfvd_pl.diffusion import sample_noise, sample_seed, sample_timesteps, sample_uniform
-from sfvd_pl.errors import ConfigError
+from sfvd_pl.diffusion import sample_noise, sample_seed
 
 
 @given(ids=st.lists(st.integers(0, 2**40), min_size=1, max_size=7), seed=st.integers(0, 2**32))
@@ -17,10 +15,6 @@ def test_a_sample_draws_the_same_in_any_batch(ids: list[int], seed: int) -> None
     alone = torch.cat([sample_noise(seed, [i], (1, 3, 5, 7), "x_T") for i in ids])
     assert together.shape == (len(ids), 1, 3, 5, 7) and together.dtype == torch.float32
     assert together.numpy().tobytes() == alone.numpy().tobytes() == backwards.numpy().tobytes()
-    uniform = sample_uniform(seed, ids, (2,), "mask dropout")
-    assert torch.equal(uniform, torch.cat([sample_uniform(seed, [i], (2,), "mask dropout") for i in ids]))
-    times = sample_timesteps(seed, ids, 1000, "t")
-    assert torch.equal(times, torch.cat([sample_timesteps(seed, [i], 1000, "t") for i in ids]))
 
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
@@ -55,21 +49,5 @@ def test_the_noise_is_standard_normal_and_independent() -> None:
     assert (noise * other).mean().abs() < 0.02
 
 
-def test_timesteps_cover_the_schedule_evenly() -> None:
-    times = sample_timesteps(0, range(4000), 8, "t")
-    counts = torch.bincount(times, minlength=8)
-    assert len(counts) == 8 and counts.min() > 400 and counts.max() < 600
-    uniform = sample_uniform(0, range(4000), (), "u")
-    assert uniform.shape == (4000,) and 0 <= uniform.min() and uniform.max() < 1
-    assert abs(uniform.mean().item() - 0.5) < 0.02
-
-
 def test_no_samples_give_an_empty_batch() -> None:
     assert sample_noise(0, [], (1, 2), "x").shape == (0, 1, 2)
-    assert sample_uniform(0, [], (1, 2), "x").shape == (0, 1, 2)
-    assert sample_timesteps(0, [], 5, "x").shape == (0,)
-
-
-def test_a_schedule_without_times_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no timestep"):
-        sample_timesteps(0, [1], 0, "t")

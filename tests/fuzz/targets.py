@@ -14,7 +14,7 @@ from sfvd_pl.errors import ArtifactError
 from sfvd_pl.sources.dicom.run import DicomConfig
 from sfvd_pl.sources.dicom.scan import scan_dicom
 from sfvd_pl.sources.importing.run import ImportConfig, import_source
-from sfvd_pl.sources.write import SplitConfig
+from sfvd_pl.sources.split import SplitConfig
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32
 PATIENTS = ("p1", "p2", "p3")

@@ -331,7 +331,7 @@ def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: P
     host = socket.gethostname()
     gone = [f".source.h5.partial-{ended.pid}-{host}", f".step.json.partial-{ended.pid}"]
     kept = [f".source.h5.partial-{os.getpid()}-{host}", f".source.h5.partial-{ended.pid}-elsewhere"]
-    kept += [f"a.shards/.0.h5.partial-{ended.pid}-{host}", f".plan.json.partial-{ended.pid}", "source.h5"]
+    kept += [f"a.shards/.0.h5.partial-{ended.pid}-{host}", "source.h5"]
     for name in (*gone, *kept):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -14,7 +14,7 @@ from sfvd_pl.artifacts import Artifact, Kind, verify
 from sfvd_pl.errors import ArtifactError, SourceError
 from sfvd_pl.metrics.visibility import wire_visibility
 from sfvd_pl.sources import ClipMeta, SplitConfig, assign_splits, draw_labelled, write_source
-from sfvd_pl.sources.write import settle
+from sfvd_pl.sources.split import settle
 
 NAMES = [f"p{k}" for k in range(20)]
 

@@ -28,7 +28,8 @@ from sfvd_pl.networks.features import FeatureNetworkConfig
 from sfvd_pl.sources import Clip
 from sfvd_pl.sources.phantom.config import PhantomConfig
 from sfvd_pl.sources.phantom.simulate import simulate_clips
-from sfvd_pl.sources.write import SplitConfig, write_source
+from sfvd_pl.sources.split import SplitConfig
+from sfvd_pl.sources.write import write_source
 
 WINDOW = 32
 FRAMES = 5

@@ -17,6 +17,7 @@ every column holds, and ``docs/artifacts.md`` shows it as tables::
 This package is the only user of h5py.
 """
 
+from sfvd_pl.artifacts.columns import AXES, Column
 from sfvd_pl.artifacts.leases import LEASE_SECONDS, place, process_started
 from sfvd_pl.artifacts.lineage import (
     mask_patients,
@@ -28,7 +29,7 @@ from sfvd_pl.artifacts.manifest import verify_shards
 from sfvd_pl.artifacts.parents import file_hash, find_parents
 from sfvd_pl.artifacts.partial import partial_path
 from sfvd_pl.artifacts.provenance import Provenance, canonical_json, config_hash, git_commit
-from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
+from sfvd_pl.artifacts.schema import SCHEMA_VERSION, SCHEMAS, Kind, Schema
 from sfvd_pl.artifacts.shards import ShardSet
 from sfvd_pl.artifacts.store import Artifact, content_hash
 from sfvd_pl.artifacts.verify import require_whole, verify

@@ -6,9 +6,10 @@ from typing import Any
 
 import h5py
 
+from sfvd_pl.artifacts.columns import DTYPES, Column
 from sfvd_pl.artifacts.hashing import Attributes, ColumnFacts, combine, seal
 from sfvd_pl.artifacts.layout import layout_problem, logical_shape, read_attributes
-from sfvd_pl.artifacts.schema import DTYPES, SCHEMA_VERSION, SCHEMAS, Column, Kind, Schema
+from sfvd_pl.artifacts.schema import SCHEMA_VERSION, SCHEMAS, Kind, Schema
 from sfvd_pl.errors import ArtifactError
 
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError, MemoryError)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sfvd_pl.artifacts.schema import AXES, SCHEMA_VERSION, SCHEMAS, Column, Schema
+from sfvd_pl.artifacts.columns import AXES, Column
+from sfvd_pl.artifacts.schema import SCHEMA_VERSION, SCHEMAS, Schema
 from sfvd_pl.errors import ArtifactError
 
 BEGIN = "<!-- schema: begin (python -m sfvd_pl.artifacts.docs docs/artifacts.md) -->"

@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sfvd_pl.artifacts.schema import Column
+from sfvd_pl.artifacts.columns import Column
 from sfvd_pl.errors import ArtifactError
 
 Array = np.ndarray[Any, Any]

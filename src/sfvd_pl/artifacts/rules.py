@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sfvd_pl.artifacts.schema import Column, Kind
+from sfvd_pl.artifacts.columns import Column
+from sfvd_pl.artifacts.schema import Kind
 
 Array = np.ndarray[Any, Any]
 

@@ -11,12 +11,13 @@ from threading import Lock
 import numpy as np
 from tqdm import tqdm
 
+from sfvd_pl.artifacts.columns import Column
 from sfvd_pl.artifacts.hashing import ColumnDigest
 from sfvd_pl.artifacts.layout import unpack
 from sfvd_pl.artifacts.parents import check_parents
 from sfvd_pl.artifacts.provenance import config_hash
 from sfvd_pl.artifacts.rules import Array, check_table, check_values
-from sfvd_pl.artifacts.schema import Column, Kind
+from sfvd_pl.artifacts.schema import Kind
 from sfvd_pl.artifacts.store import Artifact
 from sfvd_pl.errors import ArtifactError
 

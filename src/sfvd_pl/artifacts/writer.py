@@ -11,13 +11,14 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from sfvd_pl.artifacts.columns import DTYPES, Column
 from sfvd_pl.artifacts.contents import all_attributes, check_shape, range_text
 from sfvd_pl.artifacts.hashing import ColumnDigest, ColumnFacts, column_digest, combine, seal
 from sfvd_pl.artifacts.layout import WIDTH, logical_shape, pack, set_attribute, text_type
 from sfvd_pl.artifacts.partial import partial_path
 from sfvd_pl.artifacts.provenance import Provenance
 from sfvd_pl.artifacts.rules import Array, check_values
-from sfvd_pl.artifacts.schema import DTYPES, SCHEMA_VERSION, SCHEMAS, Column, Kind
+from sfvd_pl.artifacts.schema import SCHEMA_VERSION, SCHEMAS, Kind
 from sfvd_pl.artifacts.store import Artifact
 from sfvd_pl.artifacts.verify import check_artifact
 from sfvd_pl.errors import ArtifactError

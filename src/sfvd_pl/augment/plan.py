@@ -1,6 +1,5 @@
 """The plan: what each clip shows, where its wire lies and how plain it is to be, decided before any is drawn."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8, UInt16
 from numpy.typing import NDArray
 
-from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width, labelled_sequence, vessel_sequence
+from sfvd_pl.datasets.courses import labelled_sequence, vessel_sequence
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.suspicion import Suspicion, suspected
 from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, philox
@@ -144,25 +143,14 @@ class Plan:
                 found=f"longest {max(length[self.index.clips])}",
                 remedy="shorten plan.frames, or bring longer clips",
             )
-        self.labelled = self._labelled_runs()
-        rows = self.index.labelled_rows
-        visibility = self.index.artifact.column("frames/visibility")[rows]
-        visibility = visibility[np.isfinite(visibility)]
-        if len(visibility) == 0:
-            raise SourceError(
-                "the visibility of no labelled frame could be measured",
-                file=self.index.artifact.path,
-                key="frames/visibility",
-                expected="at least one number",
-                found="NaN only",
-                remedy="check that the masks lie on their wires and have more than a few pixels",
-            )
+        self.labelled = self.index.labelled_runs(config.frames)
+        visibility = self.index.labelled_visibility()
         low, high = config.visibility
         self.visibility_range = (
             max(LEAST_VISIBILITY, low * float(visibility.min())),
             max(2 * LEAST_VISIBILITY, high * float(visibility.max())),
         )
-        self.wire_width_px = self._wire_width()
+        self.wire_width_px = self.index.wire_width_px()
 
     @property
     def frame_shape(self) -> tuple[int, int]:
@@ -173,27 +161,6 @@ class Plan:
             max(*window, *(int(self.index.height[c]) for c in clips), 0),
             max(*window, *(int(self.index.width[c]) for c in clips), 0),
         )
-
-    def _labelled_runs(self) -> list[tuple[int, int]]:
-        """(clip, first frame) of every stretch of frames with a labelled wire in each."""
-        frames, runs = self.config.frames, []
-        for clip in self.backgrounds:
-            offsets = np.arange(int(self.index.length[clip]))
-            known = self.index.known(clip, offsets)
-            if known.any():
-                good = known & (self.index.wire_mask(clip, offsets).reshape(len(offsets), -1).sum(1) >= MIN_WIRE_PIXELS)
-                starts = range(len(offsets) - frames + 1)
-                runs += [(clip, first) for first in starts if good[first : first + frames].all()]
-        return runs
-
-    def _wire_width(self) -> float:
-        """Typical width of the labelled wires, pixels."""
-        rows = self.index.labelled_rows
-        widths = []
-        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
-            clip = int(self.index.clip_of_frame[row])
-            widths.append(course_width(self.index.wire_mask(clip, np.array([row - self.index.start[clip]]))))
-        return float(np.nanmedian(widths))
 
     def clip(self, sample_id: int) -> PlannedClip:
         """The clip with this id. Backgrounds take turns, in an order of chance."""
@@ -282,7 +249,3 @@ class Plan:
                 return mask, "labelled", str(self.index.name[clip])
         mask = simulate_wire_masks(course_seed, *shape, width_px=self.wire_width_px)
         return mask, "simulated", str(course_seed)
-
-    def batches(self, sample_ids: Sequence[int], size: int) -> list[list[int]]:
-        """Ids of clips that are kept together."""
-        return [list(sample_ids[k : k + size]) for k in range(0, len(sample_ids), size)]

@@ -17,7 +17,8 @@ from sfvd_pl.sources.importing.config import ImportConfig
 from sfvd_pl.sources.importing.run import import_source
 from sfvd_pl.sources.phantom.config import PhantomConfig
 from sfvd_pl.sources.phantom.simulate import simulate_clips
-from sfvd_pl.sources.write import SplitConfig, write_source
+from sfvd_pl.sources.split import SplitConfig
+from sfvd_pl.sources.write import write_source
 
 
 def _output_arguments(parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8, UInt16
 from numpy.typing import NDArray
 
 from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width
 from sfvd_pl.errors import SourceError
 
 STATISTICS_FRAMES = 256
@@ -99,6 +100,56 @@ class ClipIndex:
         first, last = int(offsets.min()), int(offsets.max())
         block = self.artifact.clip_rows(key, clip, first, last - first + 1)
         return block[offsets - first, : self.height[clip], : self.width[clip]]
+
+    def labelled_runs(self, frames: int) -> list[tuple[int, int]]:
+        """(clip, first frame) of every stretch of ``frames`` frames with a labelled wire in each."""
+        runs = []
+        for clip in (int(c) for c in self.clips):
+            offsets = np.arange(int(self.length[clip]))
+            known = self.known(clip, offsets)
+            if known.any():
+                good = known & (self.wire_mask(clip, offsets).sum((1, 2)) >= MIN_WIRE_PIXELS)
+                starts = range(len(offsets) - frames + 1)
+                runs += [(clip, first) for first in starts if good[first : first + frames].all()]
+        return runs
+
+    def wire_width_px(self) -> float:
+        """Typical width of the labelled wires: area over length, at least a pixel.
+
+        Raises:
+            SourceError: No labelled frame shows a wire.
+        """
+        rows = self.labelled_rows
+        widths = []
+        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
+            clip = int(self.clip_of_frame[row])
+            mask = self.wire_mask(clip, np.array([row - self.start[clip]]))
+            widths += [course_width(mask)] if mask.any() else []
+        if not widths:
+            raise self._no_wire("frames/wire_mask", "a labelled frame with a wire")
+        return max(1.0, float(np.median(widths)))
+
+    def labelled_visibility(self) -> Float[np.ndarray, " N"]:
+        """Visibility of the labelled frames where it could be measured.
+
+        Raises:
+            SourceError: It could be in none.
+        """
+        visibility = self.artifact.column("frames/visibility")[self.labelled_rows]
+        visibility = visibility[np.isfinite(visibility)]
+        if len(visibility) == 0:
+            raise self._no_wire("frames/visibility", "at least one number")
+        return np.asarray(visibility)
+
+    def _no_wire(self, key: str, expected: str) -> SourceError:
+        return SourceError(
+            "the labelled frames show no wire that could be measured",
+            file=self.artifact.path,
+            key=key,
+            expected=expected,
+            found="none",
+            remedy="check that the masks lie on their wires and have more than a few pixels",
+        )
 
     def intensity(self) -> Intensity:
         """Statistics of the split's detector signal, from frames spread evenly over it."""

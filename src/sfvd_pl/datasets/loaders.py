@@ -60,7 +60,7 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     def __init__(self, dataset: Dataset[Any], sampler: EpochSampler, *, batch_size: int, **kwargs: Any) -> None:
-        # As in any loader here, a generator of its own: see DataModules._plain_loader.
+        # As in any loader here, a generator of its own: see DataModules._dealt_loader.
         super().__init__(dataset, sampler=sampler, batch_size=batch_size, generator=torch.Generator(), **kwargs)
         self._epoch_sampler = sampler
         self._handed_out = 0

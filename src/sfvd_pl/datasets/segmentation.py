@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from sfvd_pl.artifacts import Artifact, Kind, refuse_seen, refuse_seen_by
 from sfvd_pl.datasets.batch import FrameBatch
-from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width, random_course
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, random_course
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.paste import moved_course, render_wire
 from sfvd_pl.datasets.suspicion import Suspicion, suspected
@@ -261,9 +261,7 @@ class SegmentationDataset(Dataset[FrameBatch]):
                 found="none",
                 remedy="choose another arm than paste",
             )
-        some = self.wires[np.linspace(0, len(self.wires) - 1, 8).astype(int)]
-        widths = [course_width(self.frames.wire_mask(int(row))[None].astype(np.uint8)) for row in some]
-        self.wire_width = max(1.0, float(np.median(widths)))
+        self.wire_width = self.index.wire_width_px()
         low, high = np.quantile(seen[seen > 0], (0.05, 0.95))
         self.contrasts = float(low) * PASTED_CONTRAST[0], float(high) * PASTED_CONTRAST[1]
 

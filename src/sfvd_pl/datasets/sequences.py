@@ -10,14 +10,13 @@ from torch.utils.data import Dataset
 
 from sfvd_pl.artifacts import Artifact
 from sfvd_pl.datasets.batch import GenerationBatch
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.windows import centreline_nearness, choose_window, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ConfigError
 from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
-MIN_WIRE_PIXELS = 16
-"""A mask with fewer pixels in a window says too little to be worth a synthetic label."""
 TRIES = 32
 """Windows tried before one with the wire in every frame is given up and the next clip taken."""
 
@@ -50,7 +49,7 @@ class MaskSequence:
 
     Attributes:
         wire_mask: ``T H W``, 0 or 1.
-        origin: ``labelled``, ``simulated`` or ``vessel``.
+        origin: ``labelled`` or ``simulated``.
         mask_source: Name of the clip, or seed of the simulator.
     """
 
@@ -75,48 +74,17 @@ class SequenceBank:
         self.index.require_labels()
         self.config = config
         self.seed = seed
-        self.runs = self._labelled_runs()
-        self.wire_width_px = self._wire_width()
-
-    def _labelled_runs(self) -> list[tuple[int, int]]:
-        """(clip, offset) of every stretch of T consecutive frames with a wire in each."""
-        masks = self.index.artifact
-        runs = []
-        for clip in self.index.clips:
-            length = int(self.index.length[clip])
-            offsets = np.arange(length)
-            known = self.index.known(int(clip), offsets)
-            if not known.any():
-                continue
-            area = masks.clip_rows("frames/wire_mask", int(clip)).reshape(length, -1).sum(1)
-            good = known & (area >= MIN_WIRE_PIXELS)
-            runs += [
-                (int(clip), int(first))
-                for first in range(length - self.config.frames + 1)
-                if good[first : first + self.config.frames].all()
-            ]
-        return runs
-
-    def _wire_width(self) -> float:
-        """Typical width of the labelled wires: area over centreline length, pixels."""
-        rows = self.index.labelled_rows
-        widths = []
-        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
-            clip = int(self.index.clip_of_frame[row])
-            mask = self.index.wire_mask(clip, np.array([row - self.index.start[clip]]))
-            centreline = int((centreline_nearness(mask) == 1.0).sum())
-            if centreline:
-                widths.append(float(mask.sum()) / centreline)
-        return float(np.median(widths)) if widths else 1.5
+        self.runs = self.index.labelled_runs(config.frames)
+        self.wire_width_px = self.index.wire_width_px()
 
     def sequence(self, sample_id: int) -> MaskSequence:
         """The mask sequence with this id."""
         rng = philox(sample_seed(self.seed, sample_id, "sequence"))
-        repaired = None
+        moved = None
         if rng.random() >= self.config.simulated_share and self.runs:
-            repaired = self._repaired(rng)
-        if repaired is not None:
-            wire_mask, clip = repaired
+            moved = self._moved_window(rng)
+        if moved is not None:
+            wire_mask, clip = moved
             return MaskSequence(wire_mask, "labelled", str(self.index.name[clip]))
         wire_seed = int(rng.integers(2**31))
         size = self.config.window
@@ -125,7 +93,7 @@ class SequenceBank:
         )
         return MaskSequence(wire_mask, "simulated", str(wire_seed))
 
-    def _repaired(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "T H W"], int] | None:
+    def _moved_window(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "T H W"], int] | None:
         """A window of a real sequence that keeps the wire in view; None where none was found."""
         for _ in range(TRIES):
             clip, first = self.runs[int(rng.integers(len(self.runs)))]

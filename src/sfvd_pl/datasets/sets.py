@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sfvd_pl.artifacts import Artifact, Kind, canonical_json
+from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS
 from sfvd_pl.datasets.index import ClipIndex
-from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, TRIES
+from sfvd_pl.datasets.sequences import TRIES
 from sfvd_pl.datasets.windows import Window, choose_window, philox
 from sfvd_pl.diffusion import sample_seed
 from sfvd_pl.errors import ArtifactError

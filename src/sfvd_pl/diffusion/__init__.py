@@ -7,13 +7,10 @@ from sfvd_pl.diffusion.noise import (
     sample_generator,
     sample_noise,
     sample_seed,
-    sample_timesteps,
-    sample_uniform,
 )
 from sfvd_pl.diffusion.prediction import Prediction, PredictionType
 from sfvd_pl.diffusion.sampler import Denoiser, Sampler, SamplerConfig, inference_timesteps
 from sfvd_pl.diffusion.schedule import NoiseSchedule, ScheduleConfig
-from sfvd_pl.diffusion.times import TimestepDensity
 
 __all__ = [
     "Denoiser",
@@ -25,7 +22,6 @@ __all__ = [
     "ScheduleConfig",
     "SegmentationGuidance",
     "Segmenter",
-    "TimestepDensity",
     "X0Guidance",
     "guidance_active",
     "inference_timesteps",
@@ -33,8 +29,6 @@ __all__ = [
     "sample_generator",
     "sample_noise",
     "sample_seed",
-    "sample_timesteps",
-    "sample_uniform",
     "share_coarse",
     "weighted_mse",
     "wire_band",

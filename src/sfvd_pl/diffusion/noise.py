@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from sfvd_pl.errors import ConfigError
-
 SampleIdList = Sequence[int] | Int64[Tensor, " B"]
 
 
@@ -47,34 +45,6 @@ def sample_noise(
         torch.randn(tuple(shape), generator=sample_generator(seed, i, purpose)) for i in _as_ints(sample_ids)
     ]
     return torch.stack(rows) if rows else torch.empty((0, *shape))
-
-
-def sample_uniform(
-    seed: int, sample_ids: SampleIdList, shape: Sequence[int], purpose: str
-) -> Float[Tensor, "B ..."]:
-    """Uniform numbers in [0, 1), (B, *shape), float32 on the CPU, one generator a sample."""
-    rows = [
-        torch.rand(tuple(shape), generator=sample_generator(seed, i, purpose)) for i in _as_ints(sample_ids)
-    ]
-    return torch.stack(rows) if rows else torch.empty((0, *shape))
-
-
-def sample_timesteps(
-    seed: int, sample_ids: SampleIdList, num_train_timesteps: int, purpose: str
-) -> Int64[Tensor, " B"]:
-    """Uniform training timesteps in 0..num_train_timesteps - 1, (B,), on the CPU."""
-    if num_train_timesteps < 1:
-        raise ConfigError(
-            "there is no timestep to draw",
-            key="num_train_timesteps",
-            expected=">= 1",
-            found=num_train_timesteps,
-        )
-    rows = [
-        torch.randint(num_train_timesteps, (), generator=sample_generator(seed, i, purpose))
-        for i in _as_ints(sample_ids)
-    ]
-    return torch.stack(rows) if rows else torch.empty(0, dtype=torch.int64)
 
 
 def _as_ints(sample_ids: SampleIdList) -> list[int]:

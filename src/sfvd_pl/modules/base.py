@@ -19,7 +19,6 @@ from sfvd_pl.diffusion import (
     Sampler,
     SamplerConfig,
     ScheduleConfig,
-    TimestepDensity,
     X0Guidance,
     min_snr_weight,
     weighted_mse,
@@ -55,13 +54,11 @@ class ObjectiveConfig:
     Attributes:
         prediction_type: What the network predicts.
         schedule: The noise schedule.
-        timesteps: Which diffusion times the training sees how often.
         snr_gamma: Bound of the min-SNR weight; None weighs all times alike.
     """
 
     prediction_type: PredictionType = "v_prediction"
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    timesteps: TimestepDensity = field(default_factory=TimestepDensity)
     snr_gamma: float | None = 5.0
 
 
@@ -151,7 +148,8 @@ class DiffusionModule(RecordedModule):
 
     def timesteps(self, uniform: Float[Tensor, " B"]) -> Tensor:
         """Diffusion times from numbers in [0, 1)."""
-        return self.objective.timesteps.timesteps(uniform, self.schedule.num_train_timesteps)
+        count = self.schedule.num_train_timesteps
+        return (uniform * count).long().clamp(max=count - 1)  # rounding must not lead out of the table
 
     def denoising_loss(
         self,

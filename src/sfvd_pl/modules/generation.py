@@ -17,13 +17,14 @@ from sfvd_pl.augment.columns import Columns, DrawnClip, anchored_columns, quanti
 from sfvd_pl.augment.dial import attenuation, attenuation_cnr, contrast_for, drawn_share
 from sfvd_pl.augment.gate import Gate
 from sfvd_pl.augment.plan import Plan, PlannedClip
-from sfvd_pl.datasets.pieces import piece_loader
+from sfvd_pl.datasets.pieces import divided, piece_loader
 from sfvd_pl.datasets.windows import REGION_RADIUS_PX, band_around, centreline_nearness
 from sfvd_pl.diffusion import SegmentationGuidance
 from sfvd_pl.metrics.segmentation import dice
 from sfvd_pl.modules.motion import MotionModule
 from sfvd_pl.modules.scene import SceneModule
 from sfvd_pl.modules.segmentation import GuideSegmenter, SegmentationModule
+from sfvd_pl.modules.writer import joined
 from sfvd_pl.networks import WireCondition
 
 CONTEXT_PX = 16
@@ -85,13 +86,7 @@ class ClipGenerator(pl.LightningModule):
 
     def predict_step(self, batch: list[PlannedClip], batch_idx: int) -> Columns:
         """Clips with the gate's verdict, as columns of the synthetic artifact."""
-        parts = [anchored_columns(clip, self.make(clip), self.plan, self.intensity_max) for clip in batch]
-        return {
-            key: [text for part in parts for text in part[key]]
-            if isinstance(first, list)
-            else np.concatenate([np.asarray(part[key]) for part in parts])
-            for key, first in parts[0].items()
-        }
+        return joined([anchored_columns(clip, self.make(clip), self.plan, self.intensity_max) for clip in batch])
 
     def make(self, clip: PlannedClip) -> DrawnClip:
         """Draw a clip, set its contrast, judge it."""
@@ -222,7 +217,7 @@ class PlanDataModule(pl.LightningDataModule):
 
     def pieces(self, sample_ids: Sequence[int]) -> list[list[int]]:
         """Clips that are kept together."""
-        return self.plan.batches(sample_ids, self.batch_size)
+        return divided(sample_ids, self.batch_size)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Lists of planned clips."""

@@ -84,7 +84,7 @@ class GenerationWriter(BasePredictionWriter):
         self._parts.append(self.to_columns(prediction))
         ids = [int(i) for part in self._parts for i in part["clips/sample_id"]]
         if ids == self.work.current:
-            self.work.write(ids, _joined(self._parts))
+            self.work.write(ids, joined(self._parts))
             self._parts = []
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -96,15 +96,15 @@ class GenerationWriter(BasePredictionWriter):
         self.work.close()
 
 
-def _joined(parts: list[Columns]) -> Columns:
+def joined(parts: list[Columns]) -> Columns:
     """The columns of several batches, one after the other."""
     if len(parts) == 1:
         return parts[0]
-    joined: Columns = {}
+    columns: Columns = {}
     for key, first in parts[0].items():
         values = [part[key] for part in parts]
         if isinstance(first, list):
-            joined[key] = [text for value in values for text in value]
+            columns[key] = [text for value in values for text in value]
         else:
-            joined[key] = np.concatenate([np.asarray(value) for value in values])
-    return joined
+            columns[key] = np.concatenate([np.asarray(value) for value in values])
+    return columns

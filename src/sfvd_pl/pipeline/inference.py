@@ -1,6 +1,7 @@
 """A trained segmenter applied to many frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from sfvd_pl.artifacts import ArtifactWriter, Kind, Provenance
 from sfvd_pl.datasets.batch import FrameBatch
+from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.loaders import DealtBatches
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
 from sfvd_pl.datasets.sets import ClipSet, MeasuredClip
@@ -75,3 +78,31 @@ def predict_clips(
     """Every clip with the wire probability of each pixel; one clip is in memory at a time."""
     for clip in clips:
         yield clip, clip_probability(module, clip.image.astype(np.float32) / clips.intensity_max)
+
+
+def write_predictions(
+    out: Path,
+    provenance: Provenance,
+    index: ClipIndex,
+    rows: NDArray[np.int64],
+    predictions: Mapping[str, NDArray[np.float16]],
+) -> None:
+    """Write probabilities of frames of a source as an artifact.
+
+    Args:
+        out: The artifact.
+        provenance: Where it comes from.
+        index: Of the source.
+        rows: ``N``, rows of the source's frames table, ascending.
+        predictions: ``N H W`` by arm.
+    """
+    clips, first, length = np.unique(index.clip_of_frame[rows], return_index=True, return_counts=True)
+    with ArtifactWriter(out, Kind.SEGMENTATION, provenance, overwrite=True) as writer:
+        writer.write("arms/name", list(predictions))
+        writer.write("frames/probability", np.stack(list(predictions.values())))
+        writer.write("frames/source_frame", rows.astype(np.int64))
+        writer.write("clips/source_clip", clips.astype(np.int64))
+        writer.write("clips/name", [str(index.name[c]) for c in clips])
+        writer.write("clips/patient", [str(index.patient[c]) for c in clips])
+        writer.write("clips/start", first.astype(np.int64))
+        writer.write("clips/length", length.astype(np.int64))

@@ -12,8 +12,9 @@ from sfvd_pl.pipeline.settings import RunSettings
 from sfvd_pl.pipeline.steps import Run, Step, sfvd_command
 from sfvd_pl.pipeline.summary import clips_line
 from sfvd_pl.sources.patients import read_split
+from sfvd_pl.sources.split import SplitConfig
 from sfvd_pl.sources.walk import listed_files
-from sfvd_pl.sources.write import SplitConfig, divide_anew
+from sfvd_pl.sources.write import divide_anew
 
 
 def split_settings(split: Path | None, test: str | None, labelled: str | None) -> dict[str, Any]:

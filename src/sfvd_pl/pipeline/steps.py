@@ -249,12 +249,12 @@ def _changed(before: dict[str, Any], parts: dict[str, str]) -> list[str]:
 def remove_leftovers(folder: Path) -> None:
     """Delete what processes of this machine that were killed had begun to write; the run's lock is held.
 
-    Other machines may be generating for this run at the same time: what is marked as theirs, shards and their plan are
+    Other machines may be generating for this run at the same time: what is marked as theirs and shards are
     left alone.
     """
     for path in folder.rglob(".*.partial-*"):
         match = LEFTOVER.fullmatch(path.name)
-        ours = match is not None and match["host"] in (None, socket.gethostname()) and match["name"] != "plan.json"
+        ours = match is not None and match["host"] in (None, socket.gethostname())
         shared = any(parent.suffix == ".shards" for parent in path.parents)
         if match is not None and ours and not shared and process_started(int(match["pid"])) is None:
             path.unlink(missing_ok=True)

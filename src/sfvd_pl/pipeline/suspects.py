@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sfvd_pl.artifacts import ArtifactWriter, Kind, Provenance
+from sfvd_pl.artifacts import Provenance
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.modules.checkpoint import load_for_inference
 from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.hashing import file_hash
-from sfvd_pl.pipeline.inference import clip_probability, default_device
+from sfvd_pl.pipeline.inference import clip_probability, default_device, write_predictions
 
 
 def write_suspects(out: Path, source: Path, guide_ckpt: Path, *, seed: int) -> Path:
@@ -32,19 +32,12 @@ def write_suspects(out: Path, source: Path, guide_ckpt: Path, *, seed: int) -> P
         patients=tuple(sorted({*index.patients, *module.learned_from.get("patients", ())})),
     )
     length = index.length[clips]
-    found = np.zeros((1, int(length.sum()), *artifact.frame_shape), np.float16)
+    found = np.zeros((int(length.sum()), *artifact.frame_shape), np.float16)
     first = np.cumsum(length) - length
     for clip, start in zip(tqdm(clips, desc="suspects", unit="clip"), first, strict=True):
         probability = clip_probability(module, index.image(int(clip), np.arange(index.length[clip])))
         frames, height, width = probability.shape
-        found[0, start : start + frames, :height, :width] = probability
-    with ArtifactWriter(out, Kind.SEGMENTATION, provenance, overwrite=True) as writer:
-        writer.write("arms/name", ["guide"])
-        writer.write("frames/probability", found)
-        writer.write("frames/source_frame", np.flatnonzero(np.isin(index.clip_of_frame, clips)).astype(np.int64))
-        writer.write("clips/source_clip", clips.astype(np.int64))
-        writer.write("clips/name", [str(index.name[c]) for c in clips])
-        writer.write("clips/patient", [str(index.patient[c]) for c in clips])
-        writer.write("clips/start", first.astype(np.int64))
-        writer.write("clips/length", length.astype(np.int64))
+        found[start : start + frames, :height, :width] = probability
+    rows = np.flatnonzero(np.isin(index.clip_of_frame, clips))
+    write_predictions(out, provenance, index, rows, {"guide": found})
     return out

@@ -6,15 +6,9 @@ from sfvd_pl.sources.patients import Patients
 from sfvd_pl.sources.phantom.config import PhantomConfig
 from sfvd_pl.sources.phantom.simulate import simulate_clips, simulate_wire_masks
 from sfvd_pl.sources.recording import Recording, Scan
+from sfvd_pl.sources.split import ClipMeta, SplitConfig, assign_splits, draw_labelled
 from sfvd_pl.sources.walk import scan_source
-from sfvd_pl.sources.write import (
-    ClipMeta,
-    SplitConfig,
-    Summary,
-    assign_splits,
-    draw_labelled,
-    write_source,
-)
+from sfvd_pl.sources.write import Summary, write_source
 
 __all__ = [
     "Clip",

@@ -102,18 +102,7 @@ class SourceDataModule(pl.LightningDataModule):
         world, rank = (1, 0) if trainer is None else (trainer.world_size, trainer.global_rank)
         count, sizes = len(dataset), getattr(dataset, "sizes", None)  # type: ignore[arg-type]
         batches = DealtBatches(count, batch_size, rank, world, sizes, measured=measured)
-        generator = torch.Generator()  # for the reason below
+        # A loader draws a seed for its workers, from the global generator otherwise, and a resumed training starts
+        # more loaders than an unbroken one.
+        generator = torch.Generator()
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, num_workers=0, generator=generator)
-
-    def _plain_loader(self, dataset: Dataset[Any], batch_size: int, collate: Any) -> DataLoader[Any]:
-        # Few samples: a worker of its own would take longer to start than to read them.
-        # A generator of its own: a loader draws a seed for its workers, from the global generator otherwise, and a
-        # resumed training starts more loaders than an unbroken one.
-        return DataLoader(
-            dataset,
-            batch_size=batch_size,
-            shuffle=False,
-            collate_fn=collate,
-            num_workers=0,
-            generator=torch.Generator(),
-        )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfvd_pl.artifacts import Artifact, ArtifactWriter, Kind, Provenance, refuse_seen
+from sfvd_pl.artifacts import Artifact, Kind, Provenance, refuse_seen
 from sfvd_pl.datasets.index import ClipIndex
 from sfvd_pl.datasets.segmentation import AnnotatedFrames
 from sfvd_pl.modules.checkpoint import load_for_inference
@@ -15,7 +15,7 @@ from sfvd_pl.modules.segmentation import SegmentationModule
 from sfvd_pl.pipeline.evaluation.arms import SegmentationScores, score_segmentations
 from sfvd_pl.pipeline.evaluation.context import EvaluationContext
 from sfvd_pl.pipeline.hashing import file_hash
-from sfvd_pl.pipeline.inference import default_device, predict_frames
+from sfvd_pl.pipeline.inference import default_device, predict_frames, write_predictions
 
 
 def measure_segmentation(context: EvaluationContext) -> dict[str, Any]:
@@ -58,7 +58,6 @@ def write_segmentation(
     """
     index = ClipIndex(source, "test", "annotated")
     rows = index.labelled_rows
-    clips, first, length = np.unique(index.clip_of_frame[rows], return_index=True, return_counts=True)
     device = default_device()
     predictions, patients = [], set(ClipIndex(source, "train").patients)
     for arm, path in checkpoints.items():
@@ -74,13 +73,5 @@ def write_segmentation(
         parents={"source": index.artifact.content_hash, **{a: file_hash(p) for a, p in checkpoints.items()}},
         patients=tuple(patients),
     )
-    with ArtifactWriter(out, Kind.SEGMENTATION, provenance, overwrite=True) as writer:
-        writer.write("arms/name", list(checkpoints))
-        writer.write("frames/probability", np.stack(predictions))
-        writer.write("frames/source_frame", rows.astype(np.int64))
-        writer.write("clips/source_clip", clips.astype(np.int64))
-        writer.write("clips/name", [str(index.name[c]) for c in clips])
-        writer.write("clips/patient", [str(index.patient[c]) for c in clips])
-        writer.write("clips/start", first.astype(np.int64))
-        writer.write("clips/length", length.astype(np.int64))
+    write_predictions(out, provenance, index, rows, dict(zip(checkpoints, predictions, strict=True)))
     return out

@@ -11,7 +11,7 @@ from sfvd_pl.metrics.quality.facts import ClipFacts, CopyFacts, Limits
 from sfvd_pl.metrics.quality.findings import Finding, Severity, is_accepted
 from sfvd_pl.metrics.quality.placement import MIN_FRAMES
 from sfvd_pl.sources.check.copies import spanning
-from sfvd_pl.sources.write import SPLITS
+from sfvd_pl.sources.split import SPLITS
 
 LEAST_Z = 5.0
 """Significance, over frames, that a displaced mask needs."""

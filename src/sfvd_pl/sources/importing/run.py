@@ -22,8 +22,9 @@ from sfvd_pl.sources.labels.files import Drawing
 from sfvd_pl.sources.labels.match import inner
 from sfvd_pl.sources.patients import Patients, read_patients
 from sfvd_pl.sources.recording import Recording, Scan
+from sfvd_pl.sources.split import ClipMeta, SplitConfig, settle
 from sfvd_pl.sources.walk import DICOM_FILE, scan_source
-from sfvd_pl.sources.write import ClipMeta, SplitConfig, Summary, no_masks, settle, write_source
+from sfvd_pl.sources.write import Summary, no_masks, write_source
 
 
 @dataclass(frozen=True)
