@@ -6,6 +6,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from toy import FRAMES, WINDOW, patients_of, rewritten
 
 from sfvd_pl.artifacts import Artifact, Kind
+from sfvd_pl.datasets.courses import course_width
 from sfvd_pl.datasets.batch import GenerationBatch
 from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, SequenceBank, SequenceConfig, SequenceDataset
 from sfvd_pl.datasets.windows import centreline_nearness
@@ -88,14 +89,10 @@ def test_a_simulated_sequence_can_be_made_again_from_its_source(source: Path) ->
     assert np.array_equal(sequence.wire_mask, again)
 
 
-def test_wire_width_is_area_over_length(source: Path) -> None:
+def test_wire_width_is_that_of_a_typical_labelled_frame(source: Path) -> None:
     bank = _bank(source)
-    widths = [
-        mask.sum() / (centreline_nearness(mask[None])[0] == 1.0).sum()
-        for clip in bank.index.clips
-        for mask in bank.index.wire_mask(int(clip), np.arange(6))
-        if mask.any()
-    ]
+    masks = [bank.index.wire_mask(int(clip), np.arange(6)) for clip in bank.index.clips]
+    widths = [course_width(mask[None]) for frames in masks for mask in frames if mask.any()]
     assert bank.wire_width_px == pytest.approx(float(np.median(widths)), abs=0.05)
     assert 1.0 < bank.wire_width_px < 3.0
 
