@@ -6,8 +6,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from toy import FRAMES, WINDOW, patients_of, rewritten
 
 from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.datasets.courses import course_width
 from sfvd_pl.datasets.batch import GenerationBatch
+from sfvd_pl.datasets.courses import course_width
 from sfvd_pl.datasets.sequences import MIN_WIRE_PIXELS, SequenceBank, SequenceConfig, SequenceDataset
 from sfvd_pl.datasets.windows import centreline_nearness
 from sfvd_pl.errors import ConfigError
