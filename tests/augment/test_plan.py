@@ -7,7 +7,7 @@ from scipy.ndimage import distance_transform_edt
 from toy import FRAMES, WINDOW, patients_of, rewritten, write_suspects
 
 from sfvd_pl.artifacts import Artifact, Kind
-from sfvd_pl.augment.plan import LEAST_VISIBILITY, Plan, PlanConfig, PlannedClip
+from sfvd_pl.augment.plan import Plan, PlanConfig, PlannedClip
 from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS
 from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.visibility import clip_median, clip_visibility
@@ -102,25 +102,18 @@ def test_what_the_source_says_to_ignore_is_ignored(source: Path, tmp_path: Path)
     assert labelled and all(np.array_equal(clip.ignore, 1 - clip.label) for clip in labelled)
 
 
-def test_the_request_spans_half_the_faintest_to_twice_the_plainest_wire(source: Path, suspects: Path) -> None:
-    plan, artifact = _plan(source, suspects, num_clips=60, anchored=0.0), Artifact.open(source, Kind.SOURCE)
-    use = artifact.column("clips/labelled") & (artifact.column("clips/split") == "train")
-    seen = artifact.column("frames/visibility")[np.repeat(use, artifact.column("clips/length"))]
-    low, high = max(LEAST_VISIBILITY, 0.5 * seen.min()), 2 * seen.max()
-    assert plan.visibility_range == pytest.approx((low, high))
-    asked = np.log([clip.visibility for clip in _clips(plan)])
-    assert np.log(low) <= asked.min() and asked.max() <= np.log(high)
-    assert np.histogram(asked, bins=3, range=(np.log(low), np.log(high)))[0].min() > 8, "evenly on a log scale"
-
-
-def test_a_background_that_is_dark_along_the_wire_is_asked_for_more(source: Path, suspects: Path) -> None:
-    more = 0
-    plan = _plan(source, suspects, least_gain=0.5)
+def test_a_wire_is_to_be_as_plain_as_one_of_known_attenuation_on_its_background(source: Path, suspects: Path) -> None:
+    plan = _plan(source, suspects, num_clips=60, attenuation=(0.4, 0.5))
+    labelled = plan.index.labelled_attenuation()
+    low, high = min(0.4, 0.5 * labelled.min()), max(0.5, 2 * labelled.max())
+    assert plan.attenuation == pytest.approx((low, high)) and low < 0.4
+    asked = []
     for clip in _clips(plan):
-        without = clip_median(clip_visibility(clip.frames, clip.wire_mask, ignore=clip.ignore))
-        assert clip.visibility >= max(plan.visibility_range[0], without + 0.5) - 1e-6
-        more += without + 0.5 > plan.visibility_range[0]
-    assert more
+        wired = [clip.frames / 255 * np.exp(-a * clip.wire_mask) for a in np.geomspace(low, high, 4)]
+        at = [clip_median(clip_visibility(frames, clip.wire_mask, ignore=clip.ignore)) for frames in wired]
+        assert at[0] - 1e-3 <= clip.visibility <= at[-1] + 1e-3
+        asked.append(int(np.searchsorted(at[1:3], clip.visibility)))
+    assert np.bincount(asked, minlength=3).min() > 8, "evenly on a log scale"
 
 
 @pytest.mark.parametrize(("anchored", "low", "high"), [(0.0, 0, 0), (0.5, 5, 19), (1.0, 24, 24)])
@@ -147,10 +140,9 @@ def test_hard_clips_and_guidance_are_drawn_as_often_and_as_strong_as_asked(sourc
 def test_a_source_that_can_not_be_planned_for_is_refused(source: Path, tmp_path: Path, suspects: Path) -> None:
     with pytest.raises(SourceError, match="at least 7 frames"):
         _plan(source, suspects, frames=7)
-    nothing = np.full_like(Artifact.open(source).column("frames/visibility"), np.nan)
-    blind = rewritten(source, tmp_path / "blind.h5", frames__visibility=nothing)
-    with pytest.raises(SourceError, match="no wire that could be measured"):
-        _plan(blind, write_suspects(tmp_path / "suspects.h5", blind))
+    bright = rewritten(source, tmp_path / "bright.h5", frames__image=255 - Artifact.open(source).column("frames/image"))
+    with pytest.raises(SourceError, match="darker than what surrounds it"):
+        _plan(bright, write_suspects(tmp_path / "suspects.h5", bright))
 
 
 @pytest.mark.parametrize(

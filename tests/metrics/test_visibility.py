@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from wire_shapes import SHAPES, blank, line
 
 from sfvd_pl.errors import MetricsError
-from sfvd_pl.metrics.visibility import clip_visibility, visibility_bins, wire_ring, wire_visibility
+from sfvd_pl.metrics.visibility import (
+    clip_visibility,
+    visibility_bins,
+    wire_attenuation,
+    wire_ring,
+    wire_visibility,
+)
 
 
 def brute_ring(wire: np.ndarray, inner: float, outer: float) -> np.ndarray:
@@ -25,6 +31,15 @@ def brute_ring(wire: np.ndarray, inner: float, outer: float) -> np.ndarray:
 def test_ring_is_the_brute_force_one(name: str) -> None:
     small = SHAPES[name][::2, ::2]
     np.testing.assert_array_equal(wire_ring(small), brute_ring(small, 2, 5))
+
+
+def test_attenuation_is_the_wire_s_on_a_background_that_grows_darker_along_it() -> None:
+    background = 0.9 * np.exp(-1.5 * np.mgrid[:64, :64][0] / 64)
+    wire = np.zeros((64, 64), dtype=np.uint8)
+    wire[8:56, 30:33] = 1
+    assert wire_attenuation(background * np.exp(-0.12 * wire), wire) == pytest.approx(0.12, abs=0.02)
+    assert wire_attenuation(background, wire) == pytest.approx(0.0, abs=0.02)
+    assert np.isnan(wire_attenuation(background, np.zeros_like(wire)))
 
 
 def test_visibility_is_the_definition_on_the_brute_force_ring() -> None:

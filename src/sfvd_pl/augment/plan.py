@@ -17,9 +17,6 @@ from sfvd_pl.errors import ConfigError, SourceError
 from sfvd_pl.metrics.visibility import clip_median, clip_visibility
 from sfvd_pl.sources.phantom.simulate import simulate_wire_masks
 
-LEAST_VISIBILITY = 0.2
-"""Least contrast-to-noise ratio that is asked for; below it a label is a guess."""
-
 
 @dataclass(frozen=True)
 class PlanConfig:
@@ -33,9 +30,9 @@ class PlanConfig:
         vessel_share: Share of the anchored clips whose wire follows a visible course of its background.
         labelled_share: Share of all clips whose wire is that of a labelled training clip, moved; those that are left
             have a simulated wire on a free course.
-        visibility: The requested contrast-to-noise ratio is drawn log-uniformly between the first times the least and
-            the second times the greatest of the labelled training frames.
-        least_gain: A background that is dark along the wire has a ratio without it; so much more is asked at least.
+        attenuation: A clip's wire is to be as plain as one that takes so much of the signal (0.1: a tenth) would be on
+            its background. Drawn log-uniformly between these limits, moved out to half the least and twice the
+            greatest attenuation of the labelled wires.
         hard_share: Share of the clips whose contrast is lowered step by step, as long as the gate's first rules hold,
             until the guide fails.
         erase_known: Erase the wire that is known in a background; else it stays, and is labelled too.
@@ -48,8 +45,7 @@ class PlanConfig:
     window: int = 64
     vessel_share: float = 0.5
     labelled_share: float = 0.25
-    visibility: tuple[float, float] = (0.5, 2.0)
-    least_gain: float = 0.4
+    attenuation: tuple[float, float] = (0.04, 0.25)
     hard_share: float = 0.0
     erase_known: bool = False
     segmentation_scale: float = 0.0
@@ -144,12 +140,11 @@ class Plan:
                 remedy="shorten plan.frames, or bring longer clips",
             )
         self.labelled = self.index.labelled_runs(config.frames)
-        visibility = self.index.labelled_visibility()
-        low, high = config.visibility
-        self.visibility_range = (
-            max(LEAST_VISIBILITY, low * float(visibility.min())),
-            max(2 * LEAST_VISIBILITY, high * float(visibility.max())),
-        )
+        labelled = self.index.labelled_attenuation()
+        low, high = config.attenuation
+        self.attenuation = min(low, 0.5 * float(labelled.min())), max(high, 2.0 * float(labelled.max()))
+        seen = self.index.artifact.column("frames/visibility")[self.index.labelled_rows]
+        self.visibility_per_attenuation = float(np.nanmedian(seen) / np.median(labelled))
         self.wire_width_px = self.index.wire_width_px()
 
     @property
@@ -180,7 +175,7 @@ class Plan:
             return PlannedClip(
                 background="", background_patient="", background_start=0, frames=None, wire_mask=mask,
                 known_wire=nothing, ignore=nothing, mask_origin=origin, mask_source=mask_source,
-                visibility=self._visibility(uniform[0], 0.0), **asked,
+                visibility=self._attenuation(uniform[0]) * self.visibility_per_attenuation, **asked,
             )  # fmt: skip
         number, turn = sample_id % len(self.backgrounds), sample_id // len(self.backgrounds)
         order = philox(sample_seed(self.seed, turn, "backgrounds")).permutation(len(self.backgrounds))
@@ -192,7 +187,7 @@ class Plan:
         image = index.image(clip, offsets)
         mask, origin, mask_source = self._course(rng, image, known_wire | likely, known_wire.shape)
         ignore = unknown & (1 - (mask | known_wire))
-        without = clip_median(clip_visibility(image, mask, ignore=ignore))
+        plain = image * np.exp(-self._attenuation(uniform[0]) * mask)
         return PlannedClip(
             background=str(index.name[clip]),
             background_patient=str(index.patient[clip]),
@@ -203,16 +198,13 @@ class Plan:
             ignore=ignore,
             mask_origin=origin,
             mask_source=mask_source,
-            visibility=self._visibility(uniform[0], without),
+            visibility=clip_median(clip_visibility(plain, mask, ignore=ignore)),
             **asked,
         )
 
-    def _visibility(self, uniform: float, without: float) -> float:
-        """The contrast-to-noise ratio to ask for where it is ``without`` before the wire is drawn."""
-        low, high = self.visibility_range
-        low = max(low, without + self.config.least_gain) if np.isfinite(without) else low
-        high = max(high, 1.5 * low)
-        return float(np.exp(np.log(low) + (np.log(high) - np.log(low)) * uniform))
+    def _attenuation(self, uniform: float) -> float:
+        low, high = np.log(self.attenuation)
+        return float(np.exp(low + (high - low) * uniform))
 
     def _unknown(
         self, clip: int, offsets: NDArray[np.int64]

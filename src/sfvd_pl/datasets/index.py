@@ -1,5 +1,6 @@
 """Which frames of a source artifact may be used for what."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sfvd_pl.artifacts import Artifact, Kind
 from sfvd_pl.datasets.courses import MIN_WIRE_PIXELS, course_width
 from sfvd_pl.errors import SourceError
+from sfvd_pl.metrics.visibility import wire_attenuation
 
 STATISTICS_FRAMES = 256
 """Frames read for the intensity statistics: enough for three digits."""
@@ -119,27 +121,29 @@ class ClipIndex:
         Raises:
             SourceError: No labelled frame shows a wire.
         """
-        rows = self.labelled_rows
-        widths = []
-        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
-            clip = int(self.clip_of_frame[row])
-            mask = self.wire_mask(clip, np.array([row - self.start[clip]]))
-            widths += [course_width(mask)] if mask.any() else []
+        widths = [course_width(mask) for _, mask in self._labelled_frames() if mask.any()]
         if not widths:
             raise self._no_wire("frames/wire_mask", "a labelled frame with a wire")
         return max(1.0, float(np.median(widths)))
 
-    def labelled_visibility(self) -> Float[np.ndarray, " N"]:
-        """Visibility of the labelled frames where it could be measured.
+    def labelled_attenuation(self) -> Float[np.ndarray, " N"]:
+        """Attenuation of the wires in labelled frames, at most 32 of them.
 
         Raises:
-            SourceError: It could be in none.
+            SourceError: None is darker than what surrounds it.
         """
-        visibility = self.artifact.column("frames/visibility")[self.labelled_rows]
-        visibility = visibility[np.isfinite(visibility)]
-        if len(visibility) == 0:
-            raise self._no_wire("frames/visibility", "at least one number")
-        return np.asarray(visibility)
+        found = np.array([wire_attenuation(image[0], mask[0]) for image, mask in self._labelled_frames()])
+        if not (found > 0).any():
+            raise self._no_wire("frames/wire_mask", "a wire that is darker than what surrounds it")
+        return found[found > 0]
+
+    def _labelled_frames(self) -> Iterator[tuple[Float[np.ndarray, "1 H W"], UInt8[np.ndarray, "1 H W"]]]:
+        """Up to 32 labelled frames, spread evenly, with their masks."""
+        rows = self.labelled_rows
+        for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
+            clip = int(self.clip_of_frame[row])
+            offset = np.array([row - self.start[clip]])
+            yield self.image(clip, offset), self.wire_mask(clip, offset)
 
     def _no_wire(self, key: str, expected: str) -> SourceError:
         return SourceError(

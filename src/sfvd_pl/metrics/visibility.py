@@ -130,6 +130,29 @@ def wire_visibility(
     return float((around.mean() - inside.mean()) / around.std())
 
 
+def wire_attenuation(image: Array, wire_mask: Array) -> float:
+    """Attenuation of the wire in one frame: ``log(around / wire)``, mean over the wire's pixels.
+
+    What would be there without the wire is the mean of the ring near by, weighted by a Gaussian of the ring's outer
+    radius, so a background that grows darker along the wire is not taken for the wire's doing.
+
+    Args:
+        image: (H, W), detector signal in 0..1.
+        wire_mask: (H, W), non-zero on the wire.
+
+    Returns:
+        The attenuation, 0.1 where the wire takes a tenth of the signal; NaN without a wire or a ring.
+    """
+    wire, ring = np.asarray(wire_mask) != 0, wire_ring(wire_mask)
+    if not wire.any() or not ring.any():
+        return float("nan")
+    signal, weight = (
+        ndimage.gaussian_filter(values, OUTER_PX, mode="constant") for values in (image * ring, ring.astype(float))
+    )
+    around = signal[wire] / np.maximum(weight[wire], 1e-9)
+    return float(np.log(np.maximum(around, 1e-3) / np.maximum(np.asarray(image)[wire], 1e-3)).mean())
+
+
 def clip_visibility(
     clip: Array,
     wire_mask: Array,

@@ -222,7 +222,7 @@ def make_synthetic(settings: AugmentSettings, worker: Worker | None = None) -> P
             "plan": to_plain(settings.plan),
             "gate": {**to_plain(settings.gate), "dice": gate.dice},
             "guide": to_plain(settings.guide),
-            "visibility_range": list(plan.visibility_range),
+            "attenuation": list(plan.attenuation),
             "sampler": to_plain(motion.sampler_config),
         },
         parents={
