@@ -105,7 +105,7 @@ def test_what_the_source_says_to_ignore_is_ignored(source: Path, tmp_path: Path)
 def test_a_wire_is_to_be_as_plain_as_one_of_known_attenuation_on_its_background(source: Path, suspects: Path) -> None:
     plan = _plan(source, suspects, num_clips=60, attenuation=(0.4, 0.5))
     labelled = plan.index.labelled_attenuation()
-    low, high = min(0.4, 0.5 * labelled.min()), max(0.5, 2 * labelled.max())
+    low, high = min(0.4, 0.5 * np.quantile(labelled, 0.1)), max(0.5, 2 * np.quantile(labelled, 0.9))
     assert plan.attenuation == pytest.approx((low, high)) and low < 0.4
     asked = []
     for clip in _clips(plan):
@@ -113,7 +113,8 @@ def test_a_wire_is_to_be_as_plain_as_one_of_known_attenuation_on_its_background(
         at = [clip_median(clip_visibility(frames, clip.wire_mask, ignore=clip.ignore)) for frames in wired]
         assert at[0] - 1e-3 <= clip.visibility <= at[-1] + 1e-3
         asked.append(int(np.searchsorted(at[1:3], clip.visibility)))
-    assert np.bincount(asked, minlength=3).min() > 8, "evenly on a log scale"
+    faint, usual, plain = np.bincount(asked, minlength=3)
+    assert usual > 20 and 4 < faint < usual and 4 < plain < usual, "most often in the middle of the log scale"
 
 
 @pytest.mark.parametrize(("anchored", "low", "high"), [(0.0, 0, 0), (0.5, 5, 19), (1.0, 24, 24)])

@@ -12,7 +12,7 @@ from skimage.morphology import skeletonize
 
 from sfvd_pl.metrics.visibility import clip_median, clip_visibility, wire_ring
 
-REACH_PX, FADE_PX = 1.5, 3.0
+REACH_PX, FADE_PX = 0.5, 2.0
 """Up to the first distance from its mask a wire attenuates in full; to the second its attenuation fades to 0, where the
 pair's noise is all that is left."""
 LEAST_CONTRAST, MOST_CONTRAST = 0.02, 20.0

@@ -31,8 +31,8 @@ class PlanConfig:
         labelled_share: Share of all clips whose wire is that of a labelled training clip, moved; those that are left
             have a simulated wire on a free course.
         attenuation: A clip's wire is to be as plain as one that takes so much of the signal (0.1: a tenth) would be on
-            its background. Drawn log-uniformly between these limits, moved out to half the least and twice the
-            greatest attenuation of the labelled wires.
+            its background. Its logarithm is drawn between these limits, moved out to half the least and twice the
+            greatest attenuation of the labelled wires, most often in the middle (a triangle).
         hard_share: Share of the clips whose contrast is lowered step by step, as long as the gate's first rules hold,
             until the guide fails.
         erase_known: Erase the wire that is known in a background; else it stays, and is labelled too.
@@ -108,6 +108,12 @@ class PlannedClip:
         return band_around(self.wire_mask | self.known_wire if self.erased else self.wire_mask, REGION_RADIUS_PX)
 
 
+def triangle(uniform: float) -> float:
+    """A number in 0..1 of symmetric triangular distribution from one of uniform distribution, by its quantiles."""
+    near = np.sqrt(min(uniform, 1 - uniform) / 2)
+    return float(near if uniform < 0.5 else 1 - near)
+
+
 class Plan:
     """Turns a sample id into a planned clip. Clips and masks of validation and test patients never enter.
 
@@ -142,7 +148,8 @@ class Plan:
         self.labelled = self.index.labelled_runs(config.frames)
         labelled = self.index.labelled_attenuation()
         low, high = config.attenuation
-        self.attenuation = min(low, 0.5 * float(labelled.min())), max(high, 2.0 * float(labelled.max()))
+        least, greatest = np.quantile(labelled, (0.1, 0.9))
+        self.attenuation = min(low, 0.5 * float(least)), max(high, 2.0 * float(greatest))
         seen = self.index.artifact.column("frames/visibility")[self.index.labelled_rows]
         self.visibility_per_attenuation = float(np.nanmedian(seen) / np.median(labelled))
         self.wire_width_px = self.index.wire_width_px()
@@ -204,7 +211,7 @@ class Plan:
 
     def _attenuation(self, uniform: float) -> float:
         low, high = np.log(self.attenuation)
-        return float(np.exp(low + (high - low) * uniform))
+        return float(np.exp(low + (high - low) * triangle(uniform)))
 
     def _unknown(
         self, clip: int, offsets: NDArray[np.int64]
