@@ -148,10 +148,10 @@ class Cases:
         told = call("stages/slurm/chain", *SMALL, *self.logs, **self.environment, AUGMENT="--array=0-2")
         jobs = dict(zip(told.split()[::2], told.split()[1::2], strict=True))
         self.row("stages/slurm/chain", told, "submitted")
+        self.time_limit(jobs["stage1"])
         self.requeued(jobs["stage1"], "stage1", "scene")
         until("stage1", lambda: ended_well(jobs["stage1"]))
         self.drained(jobs["stage2"])
-        self.time_limit(jobs["stage2"])
         self.node_lost(jobs["stage2"])
         until("stage2", lambda: ended_well(jobs["stage2"]))
         self.array_killed(jobs["augment"])
@@ -216,11 +216,11 @@ class Cases:
         """The limit comes near: USR1, and the job puts itself back."""
         before = self.held(job, "guide")
         self.near_its_limit(job)
-        log = self.log("stage2")
+        log = self.log("stage1")
         if "stopped by SIGUSR1" not in log or "was requeued" not in log:
             raise CaseError(f"no word of SIGUSR1 and requeueing: {log[-2000:]}")
         seen = f"at step {before} of guide, requeued itself"
-        self.again(job, "guide", "stage2", before, "time limit near (USR1)", seen)
+        self.again(job, "guide", "stage1", before, "time limit near (USR1)", seen)
 
     def node_lost(self, job: str) -> None:
         """A node loses its power: SLURM's daemon and all that it has started are gone without a word."""
