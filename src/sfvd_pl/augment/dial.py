@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.morphology import skeletonize
 
+from sfvd_pl.datasets.windows import REGION_RADIUS_PX
 from sfvd_pl.metrics.visibility import clip_median, clip_visibility, wire_ring
 
 REACH_PX, FADE_PX = 0.5, 2.0
@@ -25,21 +26,28 @@ def attenuation(
     without_wire: Float[np.ndarray, "T H W"],
     wire_mask: UInt8[np.ndarray, "T H W"],
 ) -> Float[np.ndarray, "T H W"]:
-    """``log(without / with)`` near the wire, 0 from ``FADE_PX`` on. A wire only takes signal away: what is
-    negative is the pair's noise, which a high contrast would turn into a bright rim.
+    """``log(without / with)`` near the wire, 0 from ``FADE_PX`` on.
+
+    The two differ a little beside the wire, too, by shades wider than it. What they differ by between ``FADE_PX`` and
+    the region's edge is taken off. A wire only takes signal away: what is still negative is the pair's noise, which a
+    high contrast would turn into a bright rim.
 
     Args:
         with_wire: Detector signal in 0..1 drawn with the wire.
         without_wire: The same drawn without it.
         wire_mask: ``T H W``, where the wire was asked for.
     """
-    ratio = np.log(np.maximum(without_wire, 1e-3) / np.maximum(with_wire, 1e-3))
-    fade = np.zeros(ratio.shape, np.float32)
+    drawn = np.zeros(wire_mask.shape, np.float32)
     for frame, wire in enumerate(wire_mask):
-        if wire.any():
-            distance = distance_transform_edt(wire == 0)
-            fade[frame] = np.clip((FADE_PX - distance) / (FADE_PX - REACH_PX), 0.0, 1.0)
-    return np.asarray(np.maximum(ratio, 0.0) * fade, np.float32)
+        if not wire.any():
+            continue
+        ratio = np.log(np.maximum(without_wire[frame], 1e-3) / np.maximum(with_wire[frame], 1e-3))
+        distance = distance_transform_edt(wire == 0)
+        beside = ((distance > FADE_PX) & (distance <= REGION_RADIUS_PX)).astype(np.float32)
+        shade, weight = gaussian_filter(ratio * beside, FADE_PX), gaussian_filter(beside, FADE_PX)
+        fade = np.clip((FADE_PX - distance) / (FADE_PX - REACH_PX), 0.0, 1.0)
+        drawn[frame] = np.maximum(ratio - shade / np.maximum(weight, 1e-6), 0.0) * fade
+    return drawn
 
 
 def contrast_for(

@@ -148,8 +148,7 @@ class Plan:
         self.labelled = self.index.labelled_runs(config.frames)
         labelled = self.index.labelled_attenuation()
         low, high = config.attenuation
-        least, greatest = np.quantile(labelled, (0.1, 0.9))
-        self.attenuation = min(low, 0.5 * float(least)), max(high, 2.0 * float(greatest))
+        self.attenuation = min(low, 0.5 * float(labelled.min())), max(high, 2.0 * float(labelled.max()))
         seen = self.index.artifact.column("frames/visibility")[self.index.labelled_rows]
         self.visibility_per_attenuation = float(np.nanmedian(seen) / np.median(labelled))
         self.wire_width_px = self.index.wire_width_px()

@@ -121,29 +121,32 @@ class ClipIndex:
         Raises:
             SourceError: No labelled frame shows a wire.
         """
-        widths = [course_width(mask) for _, mask in self._labelled_frames() if mask.any()]
+        widths = [course_width(mask) for _, _, mask in self._labelled_frames() if mask.any()]
         if not widths:
             raise self._no_wire("frames/wire_mask", "a labelled frame with a wire")
         return max(1.0, float(np.median(widths)))
 
-    def labelled_attenuation(self) -> Float[np.ndarray, " N"]:
-        """Attenuation of the wires in labelled frames, at most 32 of them.
+    def labelled_attenuation(self) -> Float[np.ndarray, " C"]:
+        """Attenuation of the wire in each labelled clip, median over up to 32 frames of all clips.
 
         Raises:
             SourceError: None is darker than what surrounds it.
         """
-        found = np.array([wire_attenuation(image[0], mask[0]) for image, mask in self._labelled_frames()])
-        if not (found > 0).any():
+        found: dict[int, list[float]] = {}
+        for clip, image, mask in self._labelled_frames():
+            found.setdefault(clip, []).append(wire_attenuation(image[0], mask[0]))
+        clips = np.array([np.nanmedian(values) for values in found.values() if np.isfinite(values).any()])
+        if not (clips > 0).any():
             raise self._no_wire("frames/wire_mask", "a wire that is darker than what surrounds it")
-        return found[found > 0]
+        return clips[clips > 0]
 
-    def _labelled_frames(self) -> Iterator[tuple[Float[np.ndarray, "1 H W"], UInt8[np.ndarray, "1 H W"]]]:
-        """Up to 32 labelled frames, spread evenly, with their masks."""
+    def _labelled_frames(self) -> Iterator[tuple[int, Float[np.ndarray, "1 H W"], UInt8[np.ndarray, "1 H W"]]]:
+        """Up to 32 labelled frames, spread evenly, with their clips and masks."""
         rows = self.labelled_rows
         for row in rows[np.linspace(0, len(rows) - 1, min(32, len(rows))).astype(int)]:
             clip = int(self.clip_of_frame[row])
             offset = np.array([row - self.start[clip]])
-            yield self.image(clip, offset), self.wire_mask(clip, offset)
+            yield clip, self.image(clip, offset), self.wire_mask(clip, offset)
 
     def _no_wire(self, key: str, expected: str) -> SourceError:
         return SourceError(
