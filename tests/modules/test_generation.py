@@ -222,7 +222,7 @@ def test_the_pair_differs_by_the_wire_only_and_the_guide_changes_the_one_with_it
 
 
 def test_a_hard_clip_is_never_plainer_than_asked(source: Path, suspects: Path) -> None:
-    plan = _plan(source, suspects, num_clips=6)
+    plan = _plan(source, suspects, num_clips=6, attenuation=(0.8, 1.0))
     generator = _generator(plan)
     lower = 0
     for clip in map(plan.clip, plan.sample_ids):

@@ -22,7 +22,7 @@ class GateConfig:
             guide, and the first two rules alone decide.
     """
 
-    attenuation_cnr: float = 0.3
+    attenuation_cnr: float = 0.5
     drawn_share: float = 0.8
     dice_ratio: float = 0.5
     min_labelled_clips: int = 8

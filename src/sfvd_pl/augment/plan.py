@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8, UInt16
 from numpy.typing import NDArray
+from scipy.stats import triang
 
 from sfvd_pl.datasets.courses import labelled_sequence, vessel_sequence
 from sfvd_pl.datasets.index import ClipIndex
@@ -31,8 +32,8 @@ class PlanConfig:
         labelled_share: Share of all clips whose wire is that of a labelled training clip, moved; those that are left
             have a simulated wire on a free course.
         attenuation: A clip's wire is to be as plain as one that takes so much of the signal (0.1: a tenth) would be on
-            its background. Its logarithm is drawn between these limits, moved out to half the least and twice the
-            greatest attenuation of the labelled wires, most often in the middle (a triangle).
+            its background. Its logarithm is drawn from a triangle over these limits, moved out to half the least and
+            twice the greatest attenuation of the labelled wires; most often it lies in the middle of those given.
         hard_share: Share of the clips whose contrast is lowered step by step, as long as the gate's first rules hold,
             until the guide fails.
         erase_known: Erase the wire that is known in a background; else it stays, and is labelled too.
@@ -106,12 +107,6 @@ class PlannedClip:
         if self.frames is None:
             return np.ones(self.wire_mask.shape, np.bool_)
         return band_around(self.wire_mask | self.known_wire if self.erased else self.wire_mask, REGION_RADIUS_PX)
-
-
-def triangle(uniform: float) -> float:
-    """A number in 0..1 of symmetric triangular distribution from one of uniform distribution, by its quantiles."""
-    near = np.sqrt(min(uniform, 1 - uniform) / 2)
-    return float(near if uniform < 0.5 else 1 - near)
 
 
 class Plan:
@@ -210,7 +205,9 @@ class Plan:
 
     def _attenuation(self, uniform: float) -> float:
         low, high = np.log(self.attenuation)
-        return float(np.exp(low + (high - low) * triangle(uniform)))
+        mode = np.log(self.config.attenuation).mean()
+        shape = (mode - low) / (high - low)
+        return float(np.exp(triang.ppf(uniform, shape, loc=low, scale=high - low)))
 
     def _unknown(
         self, clip: int, offsets: NDArray[np.int64]
